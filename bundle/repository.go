@@ -1,0 +1,116 @@
+package bundle
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"statiko/state"
+)
+
+// Repository keeps the archives of bundles. It is a place for bytes only: which bundles exist, and what their
+// bytes hash to, is said by the state. So a repository may lose or hold too much without harm, and what comes
+// from it is verified by hash when it is staged, wherever it came from.
+//
+// Names are those of [CheckName], in lower case; anything else is an error. A bundle of no bytes counts as
+// missing everywhere. All methods are safe for concurrent use, return ctx's error when it ends, and either do
+// all of what they say or leave what was there. What they acknowledge is durable. Errors other than those named
+// are the backend's, wrapped. repotest is the suite that every repository passes.
+//
+// It is not for finding out what exists in the cluster, and does not verify signatures.
+type Repository interface {
+	// Create stores an upload under a new name, or returns ErrExists and leaves the other one as it is. A
+	// reader sees all of it, with its metadata, or nothing. The spool stays the caller's to discard.
+	Create(ctx context.Context, name string, upload *Spool, meta Meta) error
+
+	// Open returns the archive's bytes, which the caller closes, and what is stored beside them. The type is
+	// guessed from the name if none is stored, and may be "". ErrNotFound if there is no such bundle.
+	Open(ctx context.Context, name string) (io.ReadCloser, Meta, error)
+
+	// SetMeta replaces what is stored beside the bytes. ErrNotFound if there is no such bundle.
+	SetMeta(ctx context.Context, name string, meta Meta) error
+
+	// Remove removes a bundle. Readers that have it open read on. ErrNotFound if there is no such bundle.
+	Remove(ctx context.Context, name string) error
+
+	// List returns all bundles, sorted by name. One with unreadable metadata is listed without.
+	List(ctx context.Context) ([]Entry, error)
+}
+
+// Entry is one bundle in a repository.
+type Entry struct {
+	Name string
+	Meta Meta
+	// Size is in bytes.
+	Size int64
+	// Modified is when the bytes were stored, as far as the backend knows.
+	Modified time.Time
+}
+
+var (
+	// ErrNotFound is wrapped by the error for a bundle that a repository does not have.
+	ErrNotFound = errors.New("there is no such bundle")
+	// ErrExists is wrapped by the error for a bundle whose name is taken.
+	ErrExists = errors.New("a bundle of this name exists")
+)
+
+// Meta is what is stored beside an archive. Empty members are absent.
+type Meta struct {
+	// Type is one of [Types].
+	Type string
+	// Hash is the SHA-256 of the archive, in standard base64.
+	Hash string
+	// Signature is an RSA PKCS#1 v1.5 signature over that SHA-256, in standard base64.
+	Signature string
+}
+
+// SHA256 returns the hash in lower-case hexadecimal, "" if there is none. A hash that is none is an error, never
+// taken for absent.
+func (m Meta) SHA256() (string, error) {
+	if m.Hash == "" {
+		return "", nil
+	}
+	raw, err := base64.StdEncoding.Strict().DecodeString(m.Hash)
+	if err != nil {
+		return "", errors.New("the hash is not standard base64")
+	}
+	if len(raw) != 32 {
+		return "", fmt.Errorf("the hash has %d bytes, a SHA-256 has 32", len(raw))
+	}
+	return hex.EncodeToString(raw), nil
+}
+
+// SignatureBytes returns the decoded signature, nil if there is none. What cannot be the signature of an RSA key
+// of 2048 to 8192 bits is an error, never taken for absent.
+func (m Meta) SignatureBytes() ([]byte, error) {
+	if m.Signature == "" {
+		return nil, nil
+	}
+	raw, err := base64.StdEncoding.Strict().DecodeString(m.Signature)
+	if err != nil {
+		return nil, errors.New("the signature is not standard base64")
+	}
+	if len(raw) < 256 || len(raw) > 1024 {
+		return nil, fmt.Errorf("the signature has %d bytes, those of RSA keys have 256 (2048 bits) to 1024 (8192 bits)", len(raw))
+	}
+	return raw, nil
+}
+
+// Check returns every fault of the type, the hash and the signature, joined.
+func (m Meta) Check() error {
+	var errs []error
+	if m.Type != "" {
+		errs = append(errs, CheckType(m.Type))
+	}
+	_, err := m.SHA256()
+	errs = append(errs, err)
+	_, err = m.SignatureBytes()
+	return errors.Join(append(errs, err)...)
+}
+
+// CheckName returns the form in which a bundle's name is stored, lower case; see [state.CheckAppName].
+func CheckName(name string) (string, error) { return state.CheckAppName(name) }
