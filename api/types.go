@@ -211,6 +211,7 @@ const (
 	CodeTooLarge     = "too_large"    // 413
 	CodeMediaType    = "media_type"   // 415
 	CodeInvalid      = "invalid"      // 422: every fault stands in details
+	CodeForeignKey   = "foreign_key"  // 422: a state document that is sealed with another encryption key
 	CodeTooMany      = "too_many"     // 429: failed attempts to authenticate
 	CodeInternal     = "internal"     // 500
 	CodeUnavailable  = "unavailable"  // 503: the store is away; certainly not applied
@@ -229,6 +230,12 @@ type Error struct {
 	Code string `json:"code"`
 	// Details names every fault of an invalid request.
 	Details []Detail `json:"details,omitempty"`
+
+	// RetryAfter is the header Retry-After; 0 without one. It is not in the body.
+	RetryAfter time.Duration `json:"-"`
+
+	// cause is what [FromState] made the error from; nil in a client.
+	cause error
 }
 
 // Detail is one fault.
