@@ -1,0 +1,299 @@
+package reconcile
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"statiko/bundle"
+	"statiko/certs"
+	"statiko/secret"
+	"statiko/state"
+	"statiko/webserver"
+)
+
+// Bundles is what a Reconciler needs of [bundle.Library].
+type Bundles interface {
+	// Ready returns the bundle if it is unpacked on this node.
+	Ready(app *state.App) (*bundle.Staged, bool)
+	// Ensure has the bundle fetched and unpacked, and returns it.
+	Ensure(ctx context.Context, app *state.App) (*bundle.Staged, error)
+	// Kept returns what is unpacked under a digest, whether or not the state knows it.
+	Kept(sha256 string) (*bundle.Staged, bool)
+	// Collect removes what is unpacked and neither in the state nor among the digests in use.
+	Collect(inUse map[string]bool) error
+}
+
+// Options are what a Reconciler works with. All but the last group are required.
+type Options struct {
+	Store   state.Store
+	Keyring *secret.Keyring
+	Bundles Bundles
+	Server  webserver.Server
+	// Dir is a folder for records of what was last served well.
+	Dir string
+	// ManifestFile is the manifest's name in bundles.
+	ManifestFile string
+	// AllowProxy has the hosts that manifests may pass requests on to.
+	AllowProxy []string
+
+	// Period is how often everything is looked at even if nothing happened; 0 means one minute.
+	Period time.Duration
+	Log    *zap.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Reconciler makes the web server serve what the state asks for. Its methods are safe for concurrent use.
+type Reconciler struct {
+	Options
+	records records
+	stager  stager
+	// look has one slot: several reasons to look are one look.
+	look chan struct{}
+
+	mu    sync.Mutex
+	sites map[string]*site
+	// byPair maps the secret that a site presents, or waits for, to the site's domain.
+	byPair map[string]string
+	// dirty are domains to look at in the next pass although their objects did not change.
+	dirty map[string]bool
+	all   bool
+	// unsettledSites wait for a certificate or a bundle.
+	unsettledSites map[string]bool
+	// contents has the bundles that are or were served, by digest.
+	contents map[string]*content
+	status   Status
+	// passEnded is closed, and replaced, at the end of each pass.
+	passEnded chan struct{}
+}
+
+// site is what the Reconciler knows of one domain.
+type site struct {
+	applied Applied
+	served  bool
+	content *content
+	status  SiteStatus
+	waiting bool
+	// waitingSince is when waiting last became true.
+	waitingSince time.Time
+	// retried tells that a change which the web server refused was tried again at once.
+	retried bool
+}
+
+// patience is how long a site that waits counts as work in progress; after that it counts as a fault.
+const patience = 30 * time.Second
+
+// New returns a Reconciler that has not looked yet.
+func New(o Options) *Reconciler {
+	if o.Period == 0 {
+		o.Period = time.Minute
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &Reconciler{
+		Options: o,
+		records: records{dir: o.Dir},
+		look:    make(chan struct{}, 1),
+		sites:   map[string]*site{}, byPair: map[string]string{}, dirty: map[string]bool{}, all: true,
+		unsettledSites: map[string]bool{}, contents: map[string]*content{},
+		status:    Status{Running: true, LastSync: o.Now()},
+		passEnded: make(chan struct{}),
+	}
+	r.stager = stager{bundles: o.Bundles, jobs: map[string]*job{}, done: r.staged}
+	return r
+}
+
+// Run applies the state, and whatever becomes of it, until ctx ends. It returns nil then; faults are reported by
+// Status and Site, and tried again.
+func (r *Reconciler) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	running.Go(func() { r.follow(ctx) })
+	r.stager.start(ctx, &running)
+
+	ticker := time.NewTicker(r.Period)
+	defer ticker.Stop()
+	for {
+		r.pass(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.look:
+		case <-ticker.C:
+			r.mark(func() { r.all = true })
+		}
+	}
+}
+
+// follow turns new snapshots into looks.
+func (r *Reconciler) follow(ctx context.Context) {
+	seen := int64(-1)
+	for {
+		s, err := r.Store.Wait(ctx, seen)
+		if err != nil {
+			return
+		}
+		seen = s.Revision()
+		r.poke()
+	}
+}
+
+func (r *Reconciler) poke() {
+	select {
+	case r.look <- struct{}{}:
+	default:
+	}
+}
+
+// mark changes what the next pass looks at.
+func (r *Reconciler) mark(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+}
+
+// Sync looks at everything again, soon. It does not wait.
+func (r *Reconciler) Sync() {
+	r.mark(func() { r.all = true; r.status.Running = true })
+	r.poke()
+}
+
+// staged is told when a bundle was unpacked, or could not be.
+func (r *Reconciler) staged(app *state.App) {
+	s := r.Store.Snapshot()
+	r.mark(func() {
+		for domain := range s.Users(app.Key()) {
+			r.dirty[domain] = true
+		}
+	})
+	r.poke()
+}
+
+// pass brings what is applied up to the newest snapshot.
+func (r *Reconciler) pass(ctx context.Context) {
+	s := r.Store.Snapshot()
+	began := r.Now()
+	domains, apps, everything := r.begin(s, began)
+	if everything {
+		r.stager.forgetFailures()
+	}
+	steps := Plan(View{Snapshot: s, Applied: r.applied, Staged: r.stagedNow, PairFor: certs.PairFor}, domains)
+	for _, app := range apps {
+		if _, ready := r.Bundles.Ready(app); !ready {
+			r.stager.want(app)
+		}
+	}
+	err := r.carryOut(ctx, s, steps)
+	r.settle(domains, steps, began)
+	if everything && err == nil {
+		err = r.Bundles.Collect(r.inUse())
+	}
+	r.end(s, err)
+	if err != nil && ctx.Err() == nil {
+		r.Log.Error("the pass did not complete", zap.Error(err))
+	}
+}
+
+// begin decides what a pass looks at.
+func (r *Reconciler) begin(s *state.Snapshot, now time.Time) (domains []string, apps []*state.App, everything bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	keys, known := s.ChangedSince(r.status.Revision)
+	everything = r.all || !known
+	r.status.LastSync, r.status.Running = now, true
+	r.all = false
+	dirty := r.dirty
+	r.dirty = map[string]bool{}
+	if everything {
+		domains = make([]string, 0, s.Len(state.KindSite))
+		for site := range s.Sites() {
+			domains = append(domains, site.Domain)
+		}
+		for d := range r.sites {
+			if s.RevisionOf(state.Key{Kind: state.KindSite, Name: d}) == 0 {
+				domains = append(domains, d)
+			}
+		}
+		for app := range s.Apps() {
+			apps = append(apps, app)
+		}
+		return domains, apps, true
+	}
+	for _, k := range keys {
+		switch k.Kind {
+		case state.KindSite:
+			dirty[k.Name] = true
+		case state.KindApp:
+			if app, ok := s.App(k.Name); ok {
+				apps = append(apps, app)
+			}
+			for d := range s.Users(k) {
+				dirty[d] = true
+			}
+		case state.KindSecret:
+			for d := range s.Users(k) {
+				dirty[d] = true
+			}
+			if d, ok := r.byPair[k.Name]; ok {
+				dirty[d] = true
+			}
+		}
+	}
+	for d := range maps.Keys(dirty) {
+		domains = append(domains, d)
+	}
+	return domains, apps, false
+}
+
+// end publishes the outcome of a pass.
+func (r *Reconciler) end(s *state.Snapshot, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Err = err
+	r.status.Running = r.all || len(r.dirty) > 0
+	if err == nil {
+		r.status.Revision = s.Revision()
+	} else {
+		r.all = true
+	}
+	close(r.passEnded)
+	r.passEnded = make(chan struct{})
+}
+
+func (r *Reconciler) applied(domain string) (Applied, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st, ok := r.sites[domain]
+	if !ok || !st.served {
+		return Applied{}, false
+	}
+	return st.applied, true
+}
+
+// inUse returns the digests of all bundles that are served, or were last served well.
+func (r *Reconciler) inUse() map[string]bool {
+	set := r.records.digests()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, st := range r.sites {
+		if st.served {
+			set[st.applied.SHA256] = true
+		}
+	}
+	for sha := range r.contents {
+		if !set[sha] {
+			delete(r.contents, sha)
+		}
+	}
+	return set
+}

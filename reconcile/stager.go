@@ -1,0 +1,105 @@
+package reconcile
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"statiko/state"
+)
+
+// stager has bundles unpacked in the background, so that a slow one never holds up the sites that are ready.
+type stager struct {
+	bundles Bundles
+	// done is told, outside of any lock, after each try.
+	done func(*state.App)
+
+	mu   sync.Mutex
+	jobs map[string]*job
+	// ctx, running and slots are those of Run; ctx is nil before.
+	ctx     context.Context
+	running *sync.WaitGroup
+	slots   chan struct{}
+}
+
+// job is the last try to have a bundle.
+type job struct {
+	running bool
+	err     error
+	retry   time.Time
+	failed  int
+}
+
+// stagingSlots is how many bundles are unpacked at once: unpacking is bound by the disk and, for compressing, uses
+// all processors by itself.
+const stagingSlots = 2
+
+// start makes want work until ctx ends; running waits for what is under way.
+func (g *stager) start(ctx context.Context, running *sync.WaitGroup) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ctx, g.running, g.slots = ctx, running, make(chan struct{}, stagingSlots)
+}
+
+// want begins to have a bundle unpacked, unless that is under way or failed a short while ago.
+func (g *stager) want(app *state.App) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ctx == nil || g.ctx.Err() != nil {
+		return
+	}
+	j := g.jobs[app.SHA256]
+	if j == nil {
+		j = &job{}
+		g.jobs[app.SHA256] = j
+	}
+	if j.running || time.Now().Before(j.retry) {
+		return
+	}
+	j.running = true
+	g.running.Go(func() { g.run(app, j) })
+}
+
+func (g *stager) run(app *state.App, j *job) {
+	select {
+	case g.slots <- struct{}{}:
+		defer func() { <-g.slots }()
+	case <-g.ctx.Done():
+		return
+	}
+	_, err := g.bundles.Ensure(g.ctx, app)
+	g.mu.Lock()
+	j.running, j.err = false, err
+	if err == nil {
+		delete(g.jobs, app.SHA256)
+	} else {
+		j.failed++
+		j.retry = time.Now().Add(min(time.Second<<min(j.failed, 10), 5*time.Minute))
+	}
+	g.mu.Unlock()
+	if g.ctx.Err() == nil {
+		g.done(app)
+	}
+}
+
+// failure returns why the bundle could not be had at the last try; nil if there was none or one is under way for
+// the first time.
+func (g *stager) failure(app *state.App) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if j := g.jobs[app.SHA256]; j != nil {
+		return j.err
+	}
+	return nil
+}
+
+// forgetFailures ends the pauses after failed tries, but not of what fails again and again.
+func (g *stager) forgetFailures() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, j := range g.jobs {
+		if j.failed <= 3 {
+			j.retry = time.Time{}
+		}
+	}
+}
