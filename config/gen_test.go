@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"strings"
@@ -48,5 +49,37 @@ func TestGenerated_Reference(t *testing.T) {
 	}
 	if section != MarkdownReference() {
 		t.Errorf("the reference in %s is not what MarkdownReference returns: run go test ./config -run Generated -update", path)
+	}
+}
+
+// The examples in the documentation name only keys that exist.
+func TestDocs_ExamplesAreKnown(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../docs/configuration.md")
+	if os.IsNotExist(err) {
+		t.Skip("no docs beside this package")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(data), "```yaml\n")[1:]
+	if len(blocks) < 3 {
+		t.Fatalf("%d examples", len(blocks))
+	}
+	for _, b := range blocks {
+		text, _, _ := strings.Cut(b, "```")
+		_, _, err := Parse("example", []byte(text), lookup(fullEnv()))
+		var faults *FaultsError
+		if err != nil && !errors.As(err, &faults) {
+			t.Fatal(err)
+		}
+		if faults == nil {
+			continue
+		}
+		for _, f := range faults.Faults {
+			// Keys stand in examples as words.
+			if !strings.HasPrefix(f.Key, "secretsEncryption") {
+				t.Errorf("%v in\n%s", f, text)
+			}
+		}
 	}
 }

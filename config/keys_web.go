@@ -73,9 +73,13 @@ func checkAddresses(l *loader) {
 	all := []listener{{"port", net.JoinHostPort(l.BindAddress, itoa(l.Port))}, {"web.httpAddress", l.Web.HTTPAddress}, {"web.httpsAddress", l.Web.HTTPSAddress}}
 	for i, a := range all {
 		for _, b := range all[:i] {
-			if !l.failed[a.key] && !l.failed[b.key] && collide(a.address, b.address) {
-				l.faultFor(a.key, "would listen on the same port as %s: choose another", b.key)
+			if l.failed[a.key] || l.failed[b.key] || !collide(a.address, b.address) {
+				continue
 			}
+			if l.wasSet(b.key) && !l.wasSet(a.key) {
+				a, b = b, a // the fault belongs to what somebody wrote
+			}
+			l.faultFor(a.key, "would listen on the same port as %s: choose another", b.key)
 		}
 	}
 }

@@ -2,8 +2,8 @@ package config
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"regexp"
 	"strconv"
@@ -28,7 +28,7 @@ type loader struct {
 
 // readYAML reads the file and returns false if it is no YAML at all.
 func (l *loader) readYAML(data []byte) bool {
-	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec := yaml.NewDecoder(bytes.NewReader(unescapeSlashes(data)))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -60,6 +60,7 @@ func (l *loader) readYAML(data []byte) bool {
 
 var (
 	syntaxLine   = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
+	syntaxParser = regexp.MustCompile(`^did not find expected (<|node content|key|',' or|'-' indicator)`)
 	syntaxAnchor = regexp.MustCompile(`unknown anchor '(.*)' referenced`)
 )
 
@@ -80,18 +81,44 @@ func (l *loader) syntax(err error, data []byte) {
 		l.faultAt(p, "", "a value that begins with * must be put between quotes")
 		return
 	}
-	m := syntaxLine.FindStringSubmatch(text)
-	if m == nil {
-		l.faultAt(place{}, "", "%s: %s", syntaxUnknown, strings.TrimPrefix(text, "yaml: "))
-		return
+	line, what := 1, strings.TrimPrefix(text, "yaml: ")
+	if m := syntaxLine.FindStringSubmatch(text); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		what = m[2]
+		// yaml.v3 counts lines from 0 in what its parser finds (parserc.go), from 1 in what its scanner finds.
+		if syntaxParser.MatchString(what) {
+			line++
+		}
 	}
-	line, _ := strconv.Atoi(m[1])
 	line = min(line, bytes.Count(data, []byte("\n"))+1)
+	where := "near this line"
+	if syntaxParser.MatchString(what) {
+		where = "in what begins near this line" // it names the beginning of the block or bracket
+	}
 	hint := ""
-	if strings.Contains(m[2], "cannot start any token") {
+	if strings.Contains(what, "cannot start any token") {
 		hint = "; indent with spaces instead of tabs, and quote values that begin with %, @ or `"
 	}
-	l.faultAt(place{line: line, col: 1}, "", "%s near this line: %s%s", syntaxUnknown, m[2], hint)
+	l.faultAt(place{line: line, col: 1}, "", "%s %s: %s%s", syntaxUnknown, where, what, hint)
+}
+
+// unescapeSlashes replaces \/ by / if data is JSON: the one escape of JSON that yaml.v3 does not know. It leaves all
+// line numbers as they are.
+func unescapeSlashes(data []byte) []byte {
+	if !bytes.Contains(data, []byte(`\/`)) || !json.Valid(data) {
+		return data
+	}
+	out := make([]byte, 0, len(data))
+	for i := 0; i < len(data); i++ {
+		if data[i] == '\\' { // only in strings, and never last in one
+			i++
+			if data[i] != '/' {
+				out = append(out, '\\')
+			}
+		}
+		out = append(out, data[i])
+	}
+	return out
 }
 
 func at(n *yaml.Node) place { return place{line: n.Line, col: n.Column} }
@@ -172,6 +199,11 @@ func (l *loader) below(section string) string {
 }
 
 func (l *loader) unknown(name string, kn *yaml.Node) {
+	if i := strings.IndexAny(name, ":= "); i >= 0 {
+		// {key:secret} is one long name in YAML: what follows is not repeated.
+		l.faultAt(at(kn), clip(name[:i], 80), "has no value: write a colon and a blank between key and value")
+		return
+	}
 	if near := l.nearest(name); near != "" {
 		l.faultAt(at(kn), clip(name, 80), "is not a key of the configuration; did you mean %s?", near)
 		return
@@ -238,14 +270,15 @@ func nodeValue(n *yaml.Node) (value, []place, error) {
 }
 
 func scalar(n *yaml.Node) (string, error) {
-	switch tag := n.ShortTag(); tag {
+	switch n.ShortTag() {
 	case "!!null":
 		return "", nil
 	case "!!str", "!!int", "!!float", "!!bool", "!!timestamp":
 		// The text as written: 007 stays 007 in a password.
 		return n.Value, nil
 	default:
-		return "", fmt.Errorf("the YAML tag %s is not supported here", clip(tag, 40))
+		// The tag is not repeated: it may be a secret that was not quoted.
+		return "", errors.New("has a YAML tag, which is not supported: put a value that begins with ! between quotes")
 	}
 }
 
