@@ -1,0 +1,31 @@
+# Targets of Statiko. "make run" sets everything up and runs a node; "make test" passes the tests.
+
+GO      ?= go
+BIN     := bin
+TIMEOUT ?= 10m
+# How long each fuzz target runs in "make fuzz".
+FUZZTIME ?= 30s
+
+.PHONY: run build test lint bench fuzz clean
+
+run: build
+	@scripts/run
+
+build:
+	@$(GO) build -o $(BIN)/statiko ./cmd/node
+	@$(GO) build -o $(BIN)/stkcli ./cmd/stkcli
+
+test:
+	$(GO) test -race -timeout $(TIMEOUT) ./...
+
+lint:
+	@scripts/lint
+
+bench: build
+	@$(GO) run ./test/bench
+
+fuzz:
+	@scripts/fuzz $(FUZZTIME)
+
+clean:
+	rm -rf $(BIN)

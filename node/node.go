@@ -1,0 +1,208 @@
+// Package node builds a running node from its configuration: [New] checks everything, opens files and listeners and
+// wires the parts together; [Node.Run] serves until its context ends; [Node.Close] releases what New took. Two nodes
+// can run in one process. What the parts do is theirs; here stands only which parts there are and in which order
+// they start and stop.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"statiko/bundle"
+	"statiko/certs"
+	"statiko/config"
+	"statiko/leader"
+	"statiko/reconcile"
+	"statiko/secret"
+	"statiko/server"
+	"statiko/state"
+	"statiko/webserver"
+)
+
+// Options are what a node needs beside its configuration.
+type Options struct {
+	// Version is the program's, for people.
+	Version string
+	// Log may be nil.
+	Log *zap.Logger
+}
+
+// Node is one node. Make it with New.
+type Node struct {
+	config *config.Config
+	log    *zap.Logger
+
+	keyring     *secret.Keyring
+	store       state.Store
+	certificate *certificate
+	library     *bundle.Library
+	web         webserver.Server
+	webAddrs    []net.Addr
+	reconciler  *reconcile.Reconciler
+	elector     leader.Elector
+	duties      map[string]leader.Duty
+
+	apiListener net.Listener
+	api         *http.Server
+	// server is set before the web server can ask for anything.
+	server *server.Server
+
+	// closers release what New took, last first.
+	closers []closer
+}
+
+// closer is one step of the teardown.
+type closer struct {
+	what  string
+	close func() error
+}
+
+// shutdownTimeout bounds how long requests to the API may go on after the context of Run ended.
+const shutdownTimeout = 10 * time.Second
+
+// New makes a node. Everything that can be wrong with the configuration or the machine is found here: files that
+// cannot be read, ports that are taken, a state of another encryption key. On an error nothing stays open.
+func New(c *config.Config, o Options) (_ *Node, err error) {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	n := &Node{config: c, log: o.Log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	if n.keyring, err = secret.NewKeyring(c.SecretsEncryptionKey, c.SecretsEncryptionOldKeys...); err != nil {
+		return nil, fmt.Errorf("secretsEncryptionKey: %w", err)
+	}
+	dirs, err := makeFolders(c.AppRoot)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.openListenersAndStore(dirs, o); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// openListenersAndStore makes the parts in the order in which they depend on each other.
+func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
+	c := n.config
+	if n.store, err = openStore(c, n.keyring, n.log.Named("store")); err != nil {
+		return err
+	}
+	n.onClose("the store", n.store.Close)
+	if n.certificate, err = openCertificate(c, dirs.misc, n.log); err != nil {
+		return err
+	}
+	if n.library, err = openLibrary(c, n.store, dirs, n.log.Named("bundle")); err != nil {
+		return err
+	}
+	if n.apiListener, err = listen(net.JoinHostPort(c.BindAddress, fmt.Sprint(c.Port)), "port"); err != nil {
+		return err
+	}
+	n.onClose("the API's listener", closeListener(n.apiListener))
+	if n.web, err = n.openWebServer(); err != nil {
+		return err
+	}
+	n.onClose("the web server", n.web.Close)
+	n.reconciler = reconcile.New(reconcile.Options{
+		Store: n.store, Keyring: n.keyring, Bundles: n.library, Server: n.web, Dir: dirs.served,
+		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Log: n.log.Named("reconcile"),
+	})
+	n.elector = leader.NewStatic(c.NodeName, n.log.Named("leader"))
+	n.duties = map[string]leader.Duty{"certificates": certs.NewDuty(certs.DutyOptions{
+		Store: n.store, Keyring: n.keyring, KeyType: c.TLS.SelfSigned.KeyType,
+		Life: time.Duration(c.TLS.SelfSigned.Days) * 24 * time.Hour, Log: n.log.Named("certs"),
+	}).Run}
+	n.server, err = server.New(server.Options{
+		Store: n.store, Keyring: n.keyring, Reconciler: n.reconciler, Library: n.library, WebServer: n.web.Status,
+		NodeName: c.NodeName, Leader: n.elector.Leader, Version: o.Version, PSK: psk(c),
+		CORSOrigins: c.CORS.Origins, TemporaryDomain: c.TemporarySites.Domain,
+		MaxStateSize: c.API.MaxStateSize, MaxUpload: c.Bundle.MaxUploadSize,
+		AllowWeakDH: c.TLS.DHParams.AllowWeak, DHBits: c.TLS.DHParams.Bits, Log: n.log.Named("api"),
+	})
+	if err != nil {
+		return err
+	}
+	n.api = n.apiServer()
+	return nil
+}
+
+func psk(c *config.Config) string {
+	if c.Auth.PSK.Enabled {
+		return c.Auth.PSK.Key
+	}
+	return ""
+}
+
+// Run serves until ctx ends, then stops in order: the API first, so that nothing new is accepted, then the duties
+// and the reconciler, and the web server last. It returns nil if it was ctx that ended it. Run must be called once.
+func (n *Node) Run(ctx context.Context) error {
+	// Each part is stopped by its own context, ended after that of the part that needs it.
+	g, failed := errgroup.WithContext(context.WithoutCancel(ctx))
+	apiCtx, stopAPI := context.WithCancel(failed)
+	workCtx, stopWork := context.WithCancel(failed)
+	webCtx, stopWeb := context.WithCancel(failed)
+	defer stopWeb()
+
+	apiDone, workDone := make(chan struct{}), make(chan struct{})
+	g.Go(func() error { defer close(apiDone); return n.runAPI(apiCtx) })
+	work, workFailed := errgroup.WithContext(workCtx)
+	work.Go(func() error { return n.reconciler.Run(workFailed) })
+	work.Go(func() error { return n.elector.Run(workFailed, n.duties) })
+	work.Go(func() error { n.certificate.watch(workFailed); return nil })
+	work.Go(func() error { n.takeUp(workFailed); return nil })
+	g.Go(func() error { defer close(workDone); return work.Wait() })
+	g.Go(func() error { return n.web.Run(webCtx) })
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			n.log.Info("stopping")
+		case <-failed.Done():
+		}
+		stopAPI()
+		<-apiDone
+		stopWork()
+		<-workDone
+		stopWeb()
+		return nil
+	})
+	n.log.Info("the node is up",
+		zap.String("node", n.config.NodeName), zap.String("api", n.URL()), zap.String("pin", n.certificate.pin()))
+	return g.Wait()
+}
+
+// takeUp enters into the state what is in the repository only, such as the bundles of the earlier program.
+func (n *Node) takeUp(ctx context.Context) {
+	taken, err := n.library.TakeUp(ctx)
+	if err != nil && ctx.Err() == nil {
+		n.log.Warn("the repository was not looked through", zap.Error(err))
+	}
+	if taken > 0 {
+		n.log.Info("took up bundles that were in the repository only", zap.Int("bundles", taken))
+	}
+}
+
+// Close releases what New took. It is idempotent; call it after Run has returned.
+func (n *Node) Close() error {
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		if err := n.closers[i].close(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", n.closers[i].what, err))
+		}
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}
+
+func (n *Node) onClose(what string, f func() error) {
+	n.closers = append(n.closers, closer{what, f})
+}
