@@ -1,0 +1,145 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"statiko/api"
+	"statiko/state"
+)
+
+// call is one request on its way through the server.
+type call struct {
+	w *recorder
+	r *http.Request
+	// route is the pattern that the request matched; "" before that is known.
+	route string
+	// authenticated tells whether the caller proved who it is.
+	authenticated bool
+	// wait is how long a change waits until it is applied; 0 means not at all.
+	wait time.Duration
+}
+
+type callKey struct{}
+
+// callOf returns what chain put into the request.
+func callOf(r *http.Request) *call {
+	c, _ := r.Context().Value(callKey{}).(*call)
+	return c
+}
+
+// recorder notes what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// setRevision says which revision the answer is about.
+func (c *call) setRevision(revision int64) {
+	c.w.Header().Set(api.HeaderRevision, strconv.FormatInt(revision, 10))
+}
+
+// snapshot returns the newest state, and says that the answer is made from it.
+func (s *Server) snapshot(c *call) *state.Snapshot {
+	snap := s.Store.Snapshot()
+	c.setRevision(snap.Revision())
+	return snap
+}
+
+// update changes the state and says at which revision.
+func (s *Server) update(c *call, change func(*state.Draft) error) (int64, error) {
+	revision, err := s.Store.Update(c.r.Context(), change)
+	if revision > 0 {
+		c.setRevision(revision)
+	}
+	return revision, err
+}
+
+// Limits of waiting.
+const (
+	// maxWait bounds ?wait=, so that no connection is held for ever.
+	maxWait = 600 * time.Second
+	// maxRevisionWait bounds how long a node may lag behind what a caller has seen elsewhere.
+	maxRevisionWait = 10 * time.Second
+)
+
+// readWait reads ?wait=, in seconds.
+func (c *call) readWait() error {
+	text := c.r.URL.Query().Get("wait")
+	if text == "" {
+		return nil
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(seconds >= 0) {
+		return malformed("wait is %s, not a number of seconds", printable(text))
+	}
+	c.wait = time.Duration(min(seconds, maxWait.Seconds()) * float64(time.Second))
+	return nil
+}
+
+// applied waits, if the caller asked for it, until this node serves what was committed at the revision, and says
+// whether it does.
+func (s *Server) applied(c *call, revision int64, domain string) {
+	if c.wait == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), c.wait)
+	defer cancel()
+	err := s.Reconciler.Wait(ctx, revision, domain)
+	c.w.Header().Set(api.HeaderApplied, strconv.FormatBool(err == nil))
+}
+
+// waitForRevision waits until this node knows what the caller has seen, perhaps from another node.
+func (s *Server) waitForRevision(c *call) error {
+	text := c.r.Header.Get(api.HeaderMinRevision)
+	if text == "" {
+		return nil
+	}
+	want, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || want < 0 {
+		return malformed("%s is %s, not a revision", api.HeaderMinRevision, printable(text))
+	}
+	snap := s.Store.Snapshot()
+	ctx, cancel := context.WithTimeout(c.r.Context(), maxRevisionWait)
+	defer cancel()
+	for snap.Revision() < want {
+		next, err := s.Store.Wait(ctx, snap.Revision())
+		if err != nil {
+			return api.Errorf(api.CodeNotReady, "this node knows the state up to revision %d, not yet %d", snap.Revision(), want)
+		}
+		snap = next
+	}
+	c.setRevision(snap.Revision())
+	return nil
+}
+
+// truthy tells whether a query value means yes.
+func truthy(value string) bool {
+	switch value {
+	case "1", "true", "t", "y", "yes":
+		return true
+	}
+	return false
+}

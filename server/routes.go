@@ -1,0 +1,148 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"statiko/api"
+)
+
+// access says who may call a route.
+type access int
+
+const (
+	// open routes do not look at the caller at all.
+	open access = iota
+	// optional routes answer everybody, and tell the authenticated more.
+	optional
+	// required routes refuse all but the authenticated.
+	required
+)
+
+// handler answers one method of one route. What it returns as an error has not been answered yet.
+type handler func(*Server, *call) error
+
+// route is one path of the API.
+type route struct {
+	// path is a pattern of [http.ServeMux] without a method.
+	path   string
+	access access
+	// methods has the handlers; HEAD is answered as GET is.
+	methods map[string]handler
+}
+
+// routes is the whole API.
+func routes() []route {
+	type m = map[string]handler
+	return append(publicRoutes(),
+		route{"/healthz", open, m{"GET": (*Server).healthz}},
+		route{"/readyz", open, m{"GET": (*Server).readyz}},
+		route{"/clusterstatus", required, m{"GET": (*Server).clusterStatus}},
+		route{"/sync", required, m{"POST": (*Server).sync}},
+
+		route{"/site", required, m{"GET": (*Server).listSites, "POST": (*Server).createSite}},
+		route{"/site/{domain}", required, m{
+			"GET": (*Server).getSite, "PATCH": (*Server).changeSite, "DELETE": (*Server).deleteSite,
+		}},
+		route{"/site/{domain}/app", required, m{"POST": (*Server).deploy, "PUT": (*Server).deploy}},
+
+		route{"/app", required, m{"GET": (*Server).listApps, "POST": (*Server).uploadApp}},
+		route{"/app/{name}", required, m{"POST": (*Server).setAppMetadata, "DELETE": (*Server).deleteApp}},
+
+		route{"/certificate", required, m{"GET": (*Server).listCertificates, "POST": (*Server).importCertificate}},
+		route{"/certificate/{name}", required, m{"DELETE": (*Server).deleteCertificate}},
+
+		route{"/state", required, m{
+			"GET": (*Server).getState, "POST": (*Server).setState, "PUT": (*Server).setState,
+		}},
+	)
+}
+
+// publicRoutes is what everybody may reach through the web server.
+func publicRoutes() []route {
+	type m = map[string]handler
+	return []route{
+		{"/status", optional, m{"GET": (*Server).status}},
+		{"/status/{domain}", optional, m{"GET": (*Server).siteStatus}},
+		{"/info", optional, m{"GET": (*Server).info}},
+		{"/.well-known/acme-challenge/{token}", open, m{"GET": (*Server).challenge}},
+	}
+}
+
+// mux serves the routes, each also with a slash behind it. authenticate tells whether callers can be authenticated
+// here at all.
+func (s *Server) mux(routes []route, authenticate bool) *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, rt := range routes {
+		if !authenticate {
+			rt.access = min(rt.access, optional)
+		}
+		h := s.serve(rt, authenticate)
+		mux.HandleFunc(rt.path, h)
+		mux.HandleFunc(rt.path+"/{$}", h)
+	}
+	mux.HandleFunc("/", func(_ http.ResponseWriter, r *http.Request) {
+		c := callOf(r)
+		s.writeError(c, api.Errorf(api.CodeNoRoute, "there is no route %s", printable(r.URL.Path)))
+	})
+	return mux
+}
+
+// serve answers one route: it finds the method, asks who calls, waits for the revision that the caller has seen,
+// and has the handler answer.
+func (s *Server) serve(rt route, authenticate bool) http.HandlerFunc {
+	allow := allowed(rt.methods)
+	return func(_ http.ResponseWriter, r *http.Request) {
+		c := callOf(r)
+		c.r, c.route = r, rt.path
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		if method == http.MethodOptions {
+			c.w.Header().Set("Allow", allow)
+			c.w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		h, ok := rt.methods[method]
+		if !ok {
+			c.w.Header().Set("Allow", allow)
+			s.writeError(c, api.Errorf(api.CodeMethod, "this route takes %s", allow))
+			return
+		}
+		if err := s.answer(c, rt.access, authenticate, h); err != nil {
+			s.writeError(c, err)
+		}
+	}
+}
+
+func (s *Server) answer(c *call, a access, authenticate bool, h handler) error {
+	if a != open && authenticate {
+		if err := s.authenticate(c); err != nil && a == required {
+			return err
+		}
+	}
+	if c.authenticated {
+		if err := s.waitForRevision(c); err != nil {
+			return err
+		}
+	}
+	if err := c.readWait(); err != nil {
+		return err
+	}
+	return h(s, c)
+}
+
+// allowed returns the value of Allow.
+func allowed(methods map[string]handler) string {
+	names := []string{"OPTIONS"}
+	for m := range methods {
+		names = append(names, m)
+		if m == "GET" {
+			names = append(names, "HEAD")
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,149 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"statiko/bundle"
+	"statiko/reconcile"
+	"statiko/secret"
+	"statiko/state"
+	"statiko/webserver"
+)
+
+// Reconciler is what the API asks of [reconcile.Reconciler].
+type Reconciler interface {
+	// Status tells how far the node has applied the state.
+	Status() reconcile.Status
+	// Site tells how one site is, by its primary domain.
+	Site(domain string) reconcile.SiteStatus
+	// Sync has everything looked at again. It does not block.
+	Sync()
+	// Wait returns nil once the revision is applied: for the one site or, if domain is "", for everything.
+	Wait(ctx context.Context, revision int64, domain string) error
+}
+
+// Library is what the API asks of [bundle.Library].
+type Library interface {
+	// Spool streams an upload to disk. The error is ErrTooLarge if it has too many bytes.
+	Spool(ctx context.Context, r io.Reader) (*bundle.Spool, error)
+	// Add stores a bundle. The same content again is no error; other content under a taken name is ErrExists, and
+	// an archive, type, hash or signature that is none is ErrInvalid.
+	Add(ctx context.Context, spool *bundle.Spool, name, typ, signature, hash string) (int64, error)
+	// SetMetadata replaces a bundle's signature and checks its hash.
+	SetMetadata(ctx context.Context, name, signature, hash string) (int64, error)
+	// Remove removes a bundle that no site uses.
+	Remove(ctx context.Context, name string) (int64, error)
+	// CheckDeploy tells whether a bundle can be served; what is wrong with it is ErrInvalid.
+	CheckDeploy(ctx context.Context, app *state.App) error
+}
+
+// Options are what a Server works with.
+type Options struct {
+	Store      state.Store
+	Keyring    *secret.Keyring
+	Reconciler Reconciler
+	Library    Library
+	// WebServer says whether sites are being served.
+	WebServer func() webserver.Status
+	// NodeName is this node's name, sent in every answer; never empty.
+	NodeName string
+
+	// Leader returns the name of the node that leads, or false if nobody is known to; nil means nobody.
+	Leader func() (string, bool)
+	// Ready says why the node is not ready; nil, or a nil error, means that it is.
+	Ready func() error
+	// Generating tells whether this node is making Diffie-Hellman parameters; nil means never.
+	Generating func() bool
+	// Version is this program's version, for people.
+	Version string
+	// PSK is the pre-shared key that callers prove to know; "" means that this method is off. Without any method,
+	// every route that asks for authentication refuses everybody.
+	PSK string
+	// CORSOrigins are the origins, such as "https://manage.example.org", whose scripts may call the API.
+	CORSOrigins []string
+	// TemporaryDomain is what generated names of temporary sites end in; "" means that there are none.
+	TemporaryDomain string
+	// MaxStateSize bounds a state document that is sent, in bytes; 0 means 256 MiB.
+	MaxStateSize int64
+	// MaxUpload bounds an uploaded archive, in bytes; 0 means 2 GiB.
+	MaxUpload int64
+	// AllowWeakDH accepts Diffie-Hellman parameters under 2048 bits.
+	AllowWeakDH bool
+	// DHBits is the size of the built-in Diffie-Hellman group that is used without others; 0 means 2048.
+	DHBits int
+	// Log may be nil.
+	Log *zap.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Server answers requests to the API. Its methods are safe for concurrent use.
+type Server struct {
+	Options
+	// psk is the SHA-256 of Options.PSK.
+	psk      [sha256.Size]byte
+	attempts *attempts
+	started  time.Time
+	private  http.Handler
+	public   http.Handler
+}
+
+// Defaults of limits; see [Options].
+const (
+	defaultMaxStateSize = 256 << 20
+	defaultMaxUpload    = 2 << 30
+	defaultDHBits       = 2048
+)
+
+// New checks the options and returns a Server. It opens and starts nothing.
+func New(o Options) (*Server, error) {
+	switch {
+	case o.Store == nil || o.Keyring == nil || o.Reconciler == nil || o.Library == nil || o.WebServer == nil:
+		return nil, errors.New("server: a store, keyring, reconciler, library and web server are required")
+	case o.NodeName == "":
+		return nil, errors.New("server: the node has no name")
+	}
+	if o.Leader == nil {
+		o.Leader = func() (string, bool) { return "", false }
+	}
+	if o.Ready == nil {
+		o.Ready = func() error { return nil }
+	}
+	if o.Generating == nil {
+		o.Generating = func() bool { return false }
+	}
+	if o.MaxStateSize <= 0 {
+		o.MaxStateSize = defaultMaxStateSize
+	}
+	if o.MaxUpload <= 0 {
+		o.MaxUpload = defaultMaxUpload
+	}
+	if o.DHBits <= 0 {
+		o.DHBits = defaultDHBits
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Server{Options: o, psk: sha256.Sum256([]byte(o.PSK)), started: o.Now()}
+	s.attempts = newAttempts(o.Now)
+	s.private = s.chain(routes(), true)
+	s.public = s.chain(publicRoutes(), false)
+	return s, nil
+}
+
+// Handler returns the whole API.
+func (s *Server) Handler() http.Handler { return s.private }
+
+// PublicHandler returns the routes that the default site of the web server offers to everybody: /status, /info and
+// ACME challenges. Nobody is authenticated there, whatever is sent.
+func (s *Server) PublicHandler() http.Handler { return s.public }

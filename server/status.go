@@ -1,0 +1,161 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"statiko/api"
+	"statiko/reconcile"
+	"statiko/state"
+)
+
+// forceWait bounds how long ?force= waits for the sites to be looked at again.
+const forceWait = 10 * time.Second
+
+// singleNode is the member id of a node that is not part of a cluster.
+const singleNode = "00000000-0000-0000-0000-000000000000"
+
+// status answers GET /status: 200 while sites are served, whatever the store does.
+func (s *Server) status(c *call) error {
+	s.force(c)
+	snap := s.snapshot(c)
+	st := s.nodeStatus(snap)
+	applied := s.Reconciler.Status().Revision
+	st.Health = make([]api.SiteHealth, 0, snap.Len(state.KindSite))
+	counted, healthy := 0, 0
+	for site := range snap.Sites() {
+		h := s.siteHealth(site)
+		switch {
+		case h.Healthy && site.App == nil:
+			// A placeholder page proves little.
+		case !h.Healthy && applied > 0 && snap.RevisionOf(site.Key()) > applied:
+			// Newer than what was looked at: on its way, which is no fault.
+		default:
+			counted++
+			if h.Healthy {
+				healthy++
+			}
+		}
+		st.Health = append(st.Health, h)
+	}
+	code := http.StatusOK
+	if !st.Nginx.Running || counted > 0 && healthy == 0 {
+		code = http.StatusServiceUnavailable
+	}
+	if c.authenticated {
+		st.Quarantine = quarantined(snap)
+	} else {
+		hide(&st, maskDomain)
+	}
+	return c.json(code, st)
+}
+
+// siteStatus answers GET /status/{domain}: 503 if that site is not served as it should be.
+func (s *Server) siteStatus(c *call) error {
+	s.force(c)
+	name := c.r.PathValue("domain")
+	if stored, err := state.CheckDomain(name); err == nil {
+		name = stored
+	}
+	snap := s.snapshot(c)
+	site, ok := snap.Site(name)
+	if !ok {
+		return noSite(name)
+	}
+	st := s.nodeStatus(snap)
+	st.Health = []api.SiteHealth{s.siteHealth(site)}
+	code := http.StatusOK
+	if !st.Nginx.Running || !st.Health[0].Healthy {
+		code = http.StatusServiceUnavailable
+	}
+	if !c.authenticated {
+		hide(&st, func(domain string) string { return domain })
+	}
+	return c.json(code, st)
+}
+
+// clusterStatus answers GET /clusterstatus.
+func (s *Server) clusterStatus(c *call) error {
+	snap := s.snapshot(c)
+	st := s.nodeStatus(snap)
+	st.Health = make([]api.SiteHealth, 0, snap.Len(state.KindSite))
+	for site := range snap.Sites() {
+		st.Health = append(st.Health, s.siteHealth(site))
+	}
+	st.Quarantine = quarantined(snap)
+	return c.json(http.StatusOK, map[string]api.Status{singleNode: st})
+}
+
+// force has everything looked at again before the answer, if an authenticated caller asks for it.
+func (s *Server) force(c *call) {
+	if !c.authenticated || !truthy(c.r.URL.Query().Get("force")) {
+		return
+	}
+	s.Reconciler.Sync()
+	ctx, cancel := context.WithTimeout(c.r.Context(), forceWait)
+	defer cancel()
+	// What is not applied in time is in the answer.
+	_ = s.Reconciler.Wait(ctx, s.Store.Snapshot().Revision(), "")
+}
+
+// nodeStatus is the part of a status that is not about single sites.
+func (s *Server) nodeStatus(snap *state.Snapshot) api.Status {
+	web, sync, store := s.WebServer(), s.Reconciler.Status(), s.Store.Health()
+	st := api.Status{
+		Name:    s.NodeName,
+		Version: s.Version,
+		Nginx:   api.WebServerStatus{Running: web.Running},
+		Sync: api.SyncStatus{
+			// Asked right after a change, a reconciler may not know of it yet.
+			Running:  sync.Running || sync.Revision < snap.Revision(),
+			LastSync: sync.LastSync, Revision: sync.Revision,
+		},
+		Store: api.StoreStatus{Healthy: store.Healthy, Type: store.Backend, Reason: store.Reason, Revision: snap.Revision()},
+	}
+	if web.Err != nil && !web.Running {
+		st.Nginx.Error = web.Err.Error()
+	}
+	if sync.Err != nil {
+		st.Sync.SyncError = sync.Err.Error()
+	}
+	if st.Sync.LastSync.IsZero() {
+		st.Sync.LastSync = s.started
+	}
+	st.Leader, _ = s.Leader()
+	return st
+}
+
+func (s *Server) siteHealth(site *state.Site) api.SiteHealth {
+	return wireHealth(site, s.Reconciler.Site(site.Domain))
+}
+
+// wireHealth returns one site's health as answers show it.
+func wireHealth(site *state.Site, is reconcile.SiteStatus) api.SiteHealth {
+	app := site.AppName()
+	h := api.SiteHealth{Domain: site.Domain, Healthy: is.Healthy, Error: is.Err}
+	if app != "" {
+		h.App = &app
+	}
+	switch {
+	case is.Healthy && is.App != app:
+		h.Healthy, h.Error = false, "the deployed bundle is being applied"
+	case !is.Healthy && is.Err == "":
+		h.Error = "it is not applied yet"
+	}
+	if is.Serving != "" && is.Serving != app {
+		h.Serving = is.Serving
+	}
+	if !is.Time.IsZero() {
+		h.Time = &is.Time
+	}
+	return h
+}
+
+func quarantined(snap *state.Snapshot) []api.Quarantined {
+	var list []api.Quarantined
+	for q := range snap.Quarantine() {
+		list = append(list, api.Quarantined{Kind: string(q.Kind), Name: q.Object, Reason: q.Reason})
+	}
+	return list
+}
