@@ -140,9 +140,9 @@ func walkTar(stream *streamReader, typ string, visit func(entry) error) error {
 			return err
 		}
 	}
-	// Reading on to the end lets the decompressor check its checksum. A tar without compression has none, so
-	// its end must be marked.
-	if typ == "tar" && !stream.zeroTail() {
+	// Reading on to the end lets the decompressor check its checksum. Without compression there is none, and
+	// framed snappy may be cut after any frame, so the end of the tar itself must be marked.
+	if (typ == "tar" || typ == "tar.sz") && !stream.zeroTail() {
 		return damaged(last, reason, errors.New("the end is missing"))
 	}
 	if _, err := io.Copy(io.Discard, stream); err != nil {

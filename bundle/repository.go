@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"statiko/state"
@@ -74,7 +75,7 @@ func (m Meta) SHA256() (string, error) {
 	if m.Hash == "" {
 		return "", nil
 	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(m.Hash)
+	raw, err := decodeBase64(m.Hash)
 	if err != nil {
 		return "", errors.New("the hash is not standard base64")
 	}
@@ -90,7 +91,7 @@ func (m Meta) SignatureBytes() ([]byte, error) {
 	if m.Signature == "" {
 		return nil, nil
 	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(m.Signature)
+	raw, err := decodeBase64(m.Signature)
 	if err != nil {
 		return nil, errors.New("the signature is not standard base64")
 	}
@@ -98,6 +99,14 @@ func (m Meta) SignatureBytes() ([]byte, error) {
 		return nil, fmt.Errorf("the signature has %d bytes, those of RSA keys have 256 (2048 bits) to 1024 (8192 bits)", len(raw))
 	}
 	return raw, nil
+}
+
+// decodeBase64 is strict about line breaks too, which the decoder skips and no header may hold.
+func decodeBase64(text string) ([]byte, error) {
+	if strings.ContainsAny(text, "\r\n") {
+		return nil, errors.New("line break")
+	}
+	return base64.StdEncoding.Strict().DecodeString(text)
 }
 
 // Check returns every fault of the type, the hash and the signature, joined.
