@@ -206,10 +206,15 @@ func (r *round) refused(c commit) error {
 	if errors.Is(c.err, state.ErrFenced) {
 		return c.err
 	}
+	refused := errors.Is(c.err, state.ErrTooLarge) || errors.Is(c.err, state.ErrInvalid)
+	if refused && len(c.batch) == 1 {
+		r.fail(c.batch[0].job, c.err)
+		return nil
+	}
 	r.done = append(c.batch, r.done...)
 	r.expiring = append(c.removal, r.expiring...)
-	if errors.Is(c.err, state.ErrTooLarge) && len(c.batch) > 1 {
-		r.batchLimit = max(1, len(c.batch)/2)
+	if refused && len(c.batch) > 1 {
+		r.batchLimit = max(1, len(c.batch)/2) // until the one at fault is alone
 		return nil
 	}
 	r.pause = min(max(2*r.pause, firstPause), longPause)
@@ -224,8 +229,8 @@ func (r *round) pauseOver() { r.pause, r.pausedTo = 0, time.Time{} }
 // wakeUp does what is due by time alone.
 func (r *round) wakeUp(now time.Time) {
 	if !now.Before(r.fullAt) {
-		r.seen = r.d.o.Store.Snapshot()
-		r.lookAtAll()
+		r.absorb(r.d.o.Store.Snapshot())
+		r.lookAtAll(false)
 	}
 	if !r.retryAt.IsZero() && !now.Before(r.retryAt) {
 		r.retryAt = time.Time{}

@@ -25,8 +25,10 @@ type round struct {
 	// seen is the snapshot that was looked at last.
 	seen             *state.Snapshot
 	lastFull, fullAt time.Time
-	// thorough tells that the checks in the queue are the first of the run.
-	thorough bool
+	// thorough tells that the last full look was at pairs that this run did not know. Pairs changed after
+	// fullRevision are not known either.
+	thorough     bool
+	fullRevision int64
 
 	// missing and checks are domains to look at, the oldest first. What is to be done is decided when it is begun,
 	// so a domain may stand there twice.
@@ -74,12 +76,12 @@ func (r *round) absorb(s *state.Snapshot) {
 	}
 	r.seen = s
 	if prev == nil || prev.Head() != s.Head() {
-		r.lookAtAll()
+		r.lookAtAll(true)
 		return
 	}
 	keys, ok := s.ChangedSince(prev.Revision())
 	if !ok {
-		r.lookAtAll()
+		r.lookAtAll(true)
 		return
 	}
 	for _, k := range keys {
@@ -162,10 +164,10 @@ func (r *round) release(name, domain string) {
 	r.expiring = append(r.expiring, u)
 }
 
-// lookAtAll looks at every site and every pair.
-func (r *round) lookAtAll() {
+// lookAtAll looks at every site and every pair; thoroughly if they may all be other ones than before.
+func (r *round) lookAtAll(thorough bool) {
 	now := time.Now()
-	r.thorough = r.lastFull.IsZero()
+	r.thorough, r.fullRevision = thorough, r.seen.Revision()
 	r.lastFull, r.fullAt = now, now.Add(jittered(r.d.o.Period))
 	r.missing, r.checks = nil, nil
 	needed := make(map[string]struct{}, r.seen.Len(state.KindSite))

@@ -135,7 +135,7 @@ func (r *round) next() (job, bool) {
 	if len(r.done) >= maxWaiting {
 		return job{}, false
 	}
-	if r.ahead != nil && !r.ahead.thorough && r.ahead.old != nil && len(r.missing) > 0 {
+	if r.ahead != nil && r.ahead.old != nil && len(r.missing) > 0 {
 		r.checks = append(r.checks, r.ahead.site.Domain)
 		r.ahead = nil
 	}
@@ -172,9 +172,10 @@ func (r *round) prepare(domain string) {
 	if name == "" {
 		return
 	}
-	j := job{site: site, name: name, thorough: r.thorough}
+	j := job{site: site, name: name}
 	if old, ok := r.seen.Secret(name); ok {
 		j.old, j.revision = old, r.seen.RevisionOf(old.Key())
+		j.thorough = r.thorough || j.revision > r.fullRevision
 	}
 	r.ahead = &j
 }
@@ -192,16 +193,7 @@ func (r *round) finished(res result) {
 	domain := res.job.site.Domain
 	switch {
 	case res.err != nil:
-		f := r.failed[domain]
-		f.attempts++
-		f.at = time.Now().Add(jittered(min(time.Second<<min(f.attempts, 12), 10*time.Minute)))
-		r.failed[domain] = f
-		if r.retryAt.IsZero() || f.at.Before(r.retryAt) {
-			r.retryAt = f.at
-		}
-		r.d.o.Log.Error("cannot make a certificate, trying again later", zap.String("site", domain),
-			zap.Int("attempts", f.attempts), zap.Error(res.err))
-		r.workDone(domain)
+		r.fail(res.job, res.err)
 	case res.sealed == nil:
 		delete(r.failed, domain)
 		r.workDone(domain)
@@ -213,6 +205,21 @@ func (r *round) finished(res result) {
 		r.done = append(r.done, made{res.job, res.sealed})
 		r.d.o.Log.Debug("made a certificate", zap.String("site", domain), zap.String("because", res.reason))
 	}
+}
+
+// fail puts a job off that cannot be done.
+func (r *round) fail(j job, err error) {
+	domain := j.site.Domain
+	f := r.failed[domain]
+	f.attempts++
+	f.at = time.Now().Add(jittered(min(time.Second<<min(f.attempts, 12), 10*time.Minute)))
+	r.failed[domain] = f
+	if r.retryAt.IsZero() || f.at.Before(r.retryAt) {
+		r.retryAt = f.at
+	}
+	r.d.o.Log.Error("cannot make a certificate, trying again later", zap.String("site", domain),
+		zap.Int("attempts", f.attempts), zap.Error(err))
+	r.workDone(domain)
 }
 
 // workDone ends the work on a domain, and looks again if it was asked to meanwhile.

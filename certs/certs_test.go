@@ -1,0 +1,435 @@
+package certs
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var testNow = time.Date(2030, 5, 6, 7, 8, 9, 0, time.UTC)
+
+func mustSelfSigned(t testing.TB, r Request) (cert, key []byte) {
+	t.Helper()
+	cert, key, err := SelfSigned(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
+
+func leafOf(t testing.TB, certPEM []byte) *x509.Certificate {
+	t.Helper()
+	chain, err := parseChain(certPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chain[0]
+}
+
+func TestSelfSigned_Fields(t *testing.T) {
+	t.Parallel()
+	for _, keyType := range []string{"", KeyECDSA, KeyRSA2048} {
+		names := []string{strings.Repeat("a", 60) + ".example.org", "www.example.org", "127.0.0.1", "::1"}
+		cert, key := mustSelfSigned(t, Request{Names: names, KeyType: keyType, Now: testNow})
+		c := leafOf(t, cert)
+		info, err := Inspect(cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(info.Names, names) || info.ChainLength != 1 || !info.SelfSigned {
+			t.Errorf("%q: %+v", keyType, info)
+		}
+		if c.Subject.CommonName != names[0][:64] || !slices.Equal(c.Subject.Organization, []string{"statiko self-signed"}) {
+			t.Errorf("subject %v", c.Subject)
+		}
+		if c.IsCA || !c.BasicConstraintsValid || !slices.Equal(c.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}) {
+			t.Errorf("CA %v, usages %v", c.IsCA, c.ExtKeyUsage)
+		}
+		usage, typeName := x509.KeyUsageDigitalSignature, "ECDSA P-256"
+		if keyType == KeyRSA2048 {
+			usage, typeName = usage|x509.KeyUsageKeyEncipherment, "RSA 2048"
+		}
+		if c.KeyUsage != usage || info.KeyType != typeName {
+			t.Errorf("%q: usage %v, key %s", keyType, c.KeyUsage, info.KeyType)
+		}
+		if !c.NotBefore.Equal(testNow.Add(-time.Hour)) || !c.NotAfter.Equal(testNow.Add(DefaultLife)) {
+			t.Errorf("valid from %v to %v", c.NotBefore, c.NotAfter)
+		}
+		if !bytes.HasPrefix(key, []byte("-----BEGIN PRIVATE KEY-----\n")) {
+			t.Errorf("the key is not PKCS #8")
+		}
+		if ps := Judge(cert, key, names, testNow); len(ps) != 0 {
+			t.Errorf("%q: %v", keyType, ps)
+		}
+	}
+}
+
+func TestSelfSigned_RSA4096(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	cert, _ := mustSelfSigned(t, Request{Names: []string{"example.org"}, KeyType: KeyRSA4096})
+	if info, _ := Inspect(cert); info.KeyType != "RSA 4096" {
+		t.Errorf("%+v", info)
+	}
+}
+
+func TestSelfSigned_Refuses(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]Request{
+		"no names":     {},
+		"empty name":   {Names: []string{"a.example", ""}},
+		"not ASCII":    {Names: []string{"bücher.example"}},
+		"unknown type": {Names: []string{"a.example"}, KeyType: "dsa"},
+	} {
+		if _, _, err := SelfSigned(r); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// W55: browsers refuse a second certificate with issuer and serial number of another.
+func TestW55_SerialNumbersAreNeverReused(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 300 {
+		cert, _ := mustSelfSigned(t, Request{Names: []string{"example.org"}})
+		c := leafOf(t, cert)
+		if id := c.Issuer.String() + c.SerialNumber.String(); seen[id] {
+			t.Fatalf("%s twice", id)
+		} else {
+			seen[id] = true
+		}
+		if c.SerialNumber.Sign() <= 0 || c.SerialNumber.BitLen() > 159 {
+			t.Fatalf("serial number %v is no positive number of at most 20 bytes", c.SerialNumber)
+		}
+		if n := c.SerialNumber.BitLen(); n < 64 {
+			t.Fatalf("a serial number of %d bits is not random", n)
+		}
+	}
+}
+
+func TestSelfSigned_OpenSSLReadsIt(t *testing.T) {
+	t.Parallel()
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("openssl is not installed")
+	}
+	for _, keyType := range []string{KeyECDSA, KeyRSA2048} {
+		cert, key := mustSelfSigned(t, Request{Names: []string{"example.org", "www.example.org"}, KeyType: keyType})
+		dir := t.TempDir()
+		for name, data := range map[string][]byte{"c.pem": cert, "k.pem": key} {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run := func(args ...string) string {
+			c := exec.Command(openssl, args...)
+			c.Dir = dir
+			out, err := c.CombinedOutput()
+			if err != nil {
+				t.Fatalf("openssl %v: %v\n%s", args, err, out)
+			}
+			return string(out)
+		}
+		run("verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", "www.example.org", "-CAfile", "c.pem", "c.pem")
+		if a, b := run("x509", "-in", "c.pem", "-noout", "-pubkey"), run("pkey", "-in", "k.pem", "-pubout"); a != b {
+			t.Errorf("%s: openssl sees another key", keyType)
+		}
+		text := run("x509", "-in", "c.pem", "-noout", "-text")
+		for _, want := range []string{"CA:FALSE", "DNS:example.org, DNS:www.example.org", "TLS Web Server Authentication"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in\n%s", keyType, want, text)
+			}
+		}
+	}
+}
+
+func TestSelfSigned_Handshake(t *testing.T) {
+	t.Parallel()
+	cert, key := mustSelfSigned(t, Request{Names: []string{"example.org"}})
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	done := make(chan error, 1)
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			_, err = io.WriteString(c, "hello")
+			c.Close()
+		}
+		done <- err
+	}()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(cert)
+	c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got, err := io.ReadAll(c); string(got) != "hello" {
+		t.Fatal(string(got), err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// issue makes a certificate as an authority would.
+func issue(t testing.TB, key crypto.Signer, change func(*x509.Certificate), parent *x509.Certificate, parentKey crypto.Signer) (*x509.Certificate, []byte) {
+	t.Helper()
+	serial, err := newSerial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "leaf"}, DNSNames: []string{"example.org", "*.example.org"},
+		NotBefore: testNow.Add(-24 * time.Hour), NotAfter: testNow.Add(90 * 24 * time.Hour), BasicConstraintsValid: true,
+	}
+	if change != nil {
+		change(c)
+	}
+	if parent == nil {
+		parent, parentKey = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), parentKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed, pem.EncodeToMemory(&pem.Block{Type: blockCertificate, Bytes: der})
+}
+
+func ecKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func keyPEM(t testing.TB, k any) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+func ca(name string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
+		c.Subject, c.DNSNames = pkix.Name{CommonName: name}, nil
+		c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign
+	}
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	rootKey, interKey, leafKey, otherKey := ecKey(t), ecKey(t), ecKey(t), ecKey(t)
+	root, rootPEM := issue(t, rootKey, ca("root"), nil, nil)
+	inter, interPEM := issue(t, interKey, ca("inter"), root, rootKey)
+	_, leafPEM := issue(t, leafKey, nil, inter, interKey)
+	// An authority with the right name and another key.
+	impostor, impostorPEM := issue(t, otherKey, ca("inter"), root, rootKey)
+	_ = impostor
+	_, expiredPEM := issue(t, leafKey, func(c *x509.Certificate) { c.NotAfter = testNow.Add(-time.Hour) }, inter, interKey)
+	_, soonPEM := issue(t, leafKey, func(c *x509.Certificate) { c.NotAfter = testNow.Add(11 * time.Hour) }, inter, interKey)
+	_, futurePEM := issue(t, leafKey, func(c *x509.Certificate) { c.NotBefore = testNow.Add(time.Hour) }, inter, interKey)
+	_, noSANPEM := issue(t, leafKey, func(c *x509.Certificate) { c.DNSNames = nil; c.Subject.CommonName = "example.org" }, inter, interKey)
+	_, oldInterPEM := issue(t, interKey, func(c *x509.Certificate) { ca("inter")(c); c.NotAfter = testNow.Add(-time.Hour) }, root, rootKey)
+	weak := weakRSA(t)
+	_, weakPEM := issue(t, weak, nil, inter, interKey)
+
+	join := func(ps ...[]byte) []byte { return bytes.Join(ps, []byte("some text\n")) }
+	good, key := join(leafPEM, interPEM, rootPEM), keyPEM(t, leafKey)
+	names := []string{"example.org", "www.example.org"}
+	sec1, err := x509.MarshalECPrivateKey(leafKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(label string, der []byte) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der})
+	}
+	cut := func(b []byte) []byte { return b[:len(b)/2] }
+	for _, c := range []struct {
+		name      string
+		cert, key []byte
+		names     []string
+		want      string
+	}{
+		{"good chain, wildcard", good, key, names, ""},
+		{"names not known yet", good, key, nil, ""},
+		{"leaf alone", leafPEM, key, names, ""},
+		{"windows line ends", bytes.ReplaceAll(good, []byte("\n"), []byte("\r\n")), key, names, ""},
+		{"SEC 1 key", good, block("EC PRIVATE KEY", sec1), names, ""},
+		{"SEC 1 key with wrong label, as the earlier program wrote", good, block("PRIVATE KEY", sec1), names, ""},
+		{"key after its parameters", good, append(block("EC PARAMETERS", []byte{6, 8}), key...), names, ""},
+
+		{"empty", nil, nil, names, "certificate_unreadable! key_unreadable!"},
+		{"junk", []byte("junk"), []byte("junk"), names, "certificate_unreadable! key_unreadable!"},
+		{"swapped", key, good, names, "certificate_unreadable! key_unreadable!"},
+		{"key within the certificates", join(leafPEM, key), key, names, "certificate_unreadable!"},
+		{"DER is junk", block(blockCertificate, []byte("junk")), block("PRIVATE KEY", []byte("junk")), nil, "certificate_unreadable! key_unreadable!"},
+		{"trailing bytes in a certificate", block(blockCertificate, append(bytes.Clone(root.Raw), 0)), key, nil, "certificate_unreadable!"},
+		{"chain cut off", join(leafPEM, cut(interPEM)), key, names, "certificate_unreadable!"},
+		{"key cut off", good, cut(key), names, "key_unreadable!"},
+		{"two keys", good, append(bytes.Clone(key), keyPEM(t, otherKey)...), names, "key_unreadable!"},
+		{"encrypted key", good, block("ENCRYPTED PRIVATE KEY", []byte{1}), names, "key_unreadable!"},
+		{"public key", good, block("PUBLIC KEY", []byte{1}), names, "key_unreadable!"},
+
+		{"W18: key of another certificate", good, keyPEM(t, otherKey), names, "key_mismatch!"},
+		{"chain upside down", join(interPEM, leafPEM), key, nil, "key_mismatch! chain_order"},
+		{"intermediate left out", join(leafPEM, rootPEM), key, names, "chain_order"},
+		{"intermediate with the same name did not sign", join(leafPEM, impostorPEM), key, names, "chain_broken"},
+		{"intermediate expired", join(leafPEM, oldInterPEM), key, names, "chain_expired"},
+		{"leaf twice", join(leafPEM, leafPEM), key, names, "chain_order"},
+
+		{"expired", expiredPEM, key, names, "expired"},
+		{"expires within 12 hours", soonPEM, key, names, "expires_soon"},
+		{"not valid yet", futurePEM, key, names, "not_yet_valid"},
+		{"wrong names", good, key, []string{"example.org", "other.test", "a.b.example.org"}, "names_not_covered"},
+		{"common name alone", noSANPEM, key, []string{"example.org"}, "names_not_covered"},
+		{"RSA of 1024 bits", weakPEM, keyPEM(t, weak), names, "weak_key!"},
+		{"everything at once", join(expiredPEM, impostorPEM), keyPEM(t, otherKey), []string{"x.test"}, "key_mismatch! expired names_not_covered chain_broken"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ps := Judge(c.cert, c.key, c.names, testNow)
+			var got []string
+			fatal := false
+			for _, p := range ps {
+				code := p.Code
+				if p.Fatal {
+					code, fatal = code+"!", true
+				}
+				if p.Text == "" || strings.Contains(p.Text, "\n") {
+					t.Errorf("%s: text %q", p.Code, p.Text)
+				}
+				got = append(got, code)
+			}
+			if s := strings.Join(got, " "); s != c.want {
+				t.Errorf("got %q, want %q: %v", s, c.want, ps)
+			}
+			if Fatal(ps) != fatal {
+				t.Error("Fatal disagrees")
+			}
+		})
+	}
+}
+
+// weakRSA returns a key of 1024 bits, which Go no longer generates by itself.
+func weakRSA(t testing.TB) *rsa.PrivateKey {
+	t.Helper()
+	one := big.NewInt(1)
+	for {
+		p, err := rand.Prime(rand.Reader, 512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := rand.Prime(rand.Reader, 512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
+		d := new(big.Int).ModInverse(big.NewInt(65537), phi)
+		if d == nil || p.Cmp(q) == 0 {
+			continue
+		}
+		k := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537}, D: d, Primes: []*big.Int{p, q}}
+		k.Precompute()
+		return k
+	}
+}
+
+func TestInspect_Unreadable(t *testing.T) {
+	t.Parallel()
+	if _, err := Inspect([]byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")); err == nil {
+		t.Error("an empty certificate was read")
+	}
+}
+
+func TestPin(t *testing.T) {
+	t.Parallel()
+	cert, _ := mustSelfSigned(t, Request{Names: []string{"example.org"}})
+	other, _ := mustSelfSigned(t, Request{Names: []string{"example.org"}})
+	c := leafOf(t, cert)
+	pin, print := PinOf(c), KeyFingerprint(c)
+	if pin == PinOf(leafOf(t, other)) {
+		t.Error("two keys, one pin")
+	}
+	for _, text := range []string{pin, " " + pin + "\n", strings.TrimRight(pin, "="), print, strings.ToLower(print), strings.ReplaceAll(print, ":", ""), strings.ReplaceAll(print, ":", " ")} {
+		if got, err := ParsePin(text); err != nil || got != pin {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "sha256/", pin[:20], print[:60], "sha1/" + pin[7:], print + ":00"} {
+		if got, err := ParsePin(text); err == nil {
+			t.Errorf("%q is taken as %q", text, got)
+		}
+	}
+}
+
+func TestPair_NeverPrintsItsKey(t *testing.T) {
+	t.Parallel()
+	cert, key := mustSelfSigned(t, Request{Names: []string{"example.org"}})
+	p, err := newPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintf("%v %+v %#v %s %x", p, &p, p, p, p)
+	if strings.Contains(got, "PRIVATE") || !strings.Contains(got, "example.org") || len(got) > 200 {
+		t.Error(got)
+	}
+}
+
+func FuzzCertificateText(f *testing.F) {
+	cert, key := mustSelfSigned(f, Request{Names: []string{"example.org"}})
+	f.Add(cert, key)
+	f.Add(key, cert)
+	f.Add(append(bytes.Clone(cert), cert[:100]...), key[:100])
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), []byte("-----BEGIN PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END PRIVATE KEY-----\n"))
+	f.Fuzz(func(t *testing.T, cert, key []byte) {
+		ps := Judge(cert, key, []string{"example.org"}, testNow)
+		_, err := Inspect(cert)
+		if unreadable := slices.ContainsFunc(ps, func(p Problem) bool { return p.Code == ProblemCertificate }); unreadable != (err != nil) {
+			t.Fatalf("Inspect %v, Judge %v", err, ps)
+		}
+		if !Fatal(ps) {
+			if _, err := tls.X509KeyPair(cert, key); err != nil {
+				t.Fatalf("judged as good, but crypto/tls says %v", err)
+			}
+		}
+	})
+}
