@@ -118,10 +118,14 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Log: n.log.Named("reconcile"),
 	})
 	n.elector = leader.NewStatic(c.NodeName, n.log.Named("leader"))
-	n.duties = map[string]leader.Duty{"certificates": certs.NewDuty(certs.DutyOptions{
+	duty, err := certs.NewDuty(certs.DutyOptions{
 		Store: n.store, Keyring: n.keyring, KeyType: c.TLS.SelfSigned.KeyType,
 		Life: time.Duration(c.TLS.SelfSigned.Days) * 24 * time.Hour, Log: n.log.Named("certs"),
-	}).Run}
+	})
+	if err != nil {
+		return err
+	}
+	n.duties = map[string]leader.Duty{"certificates": duty.Run}
 	n.server, err = server.New(server.Options{
 		Store: n.store, Keyring: n.keyring, Reconciler: n.reconciler, Library: n.library, WebServer: n.web.Status,
 		NodeName: c.NodeName, Leader: n.elector.Leader, Version: o.Version, PSK: psk(c),
