@@ -18,10 +18,10 @@ type Limits struct {
 	// 64 MiB of unpacked bytes, so that small sites may compress as well as they like. Default 200. Text seldom
 	// exceeds 20; deflate, the compression of zip and gzip, cannot exceed 1032.
 	MaxRatio float64
-}
 
-// ratioFloor is where MaxRatio begins to count: filling it hurts nobody.
-const ratioFloor = 64 << 20
+	// ratioFloor is where MaxRatio begins to count, in bytes: filling that much hurts nobody. Tests lower it.
+	ratioFloor int64
+}
 
 func (l Limits) withDefaults() Limits {
 	if l.MaxBytes <= 0 {
@@ -32,6 +32,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.MaxRatio <= 0 {
 		l.MaxRatio = 200
+	}
+	if l.ratioFloor <= 0 {
+		l.ratioFloor = 64 << 20
 	}
 	return l
 }
@@ -60,7 +63,7 @@ func (b *budget) addBytes(n int64) error {
 		return fmt.Errorf("the archive unpacks to more than %d bytes: %w", b.limits.MaxBytes, ErrTooLarge)
 	}
 	b.bytes += n
-	if b.bytes > ratioFloor && float64(b.bytes) > b.limits.MaxRatio*float64(b.archive) {
+	if b.bytes > b.limits.ratioFloor && float64(b.bytes) > b.limits.MaxRatio*float64(b.archive) {
 		return fmt.Errorf("the archive unpacks to more than %g times its own size: %w", b.limits.MaxRatio, ErrTooLarge)
 	}
 	return nil
