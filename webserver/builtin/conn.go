@@ -11,16 +11,13 @@ import (
 type stallConn struct {
 	net.Conn
 	stall time.Duration
-	// own is the last deadline that was set on the connection, in nanoseconds since 1970; 0 means none.
-	own atomic.Int64
+	// ending: the deadline that was set last is to end the connection or to bound its handshake.
+	ending atomic.Bool
 }
 
-// Write keeps a deadline that is near: it was set to end the connection or to bound the handshake. A distant one
-// is that of the whole response, which progress moves on.
 func (c *stallConn) Write(p []byte) (int, error) {
-	now := time.Now()
-	if own := c.own.Load(); own == 0 || own > now.Add(c.stall/2).UnixNano() {
-		if err := c.Conn.SetWriteDeadline(now.Add(c.stall)); err != nil {
+	if !c.ending.Load() {
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
 			return 0, err
 		}
 	}
@@ -37,12 +34,10 @@ func (c *stallConn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
+// note judges a deadline at the time when it is set. A distant one is that of the whole response, from
+// http.Server.WriteTimeout, which progress moves on.
 func (c *stallConn) note(t time.Time) {
-	if t.IsZero() {
-		c.own.Store(0)
-		return
-	}
-	c.own.Store(max(t.UnixNano(), 1))
+	c.ending.Store(!t.IsZero() && time.Until(t) < c.stall/2)
 }
 
 // CloseWrite lets net/http end a connection in the order that does not lose the last response.
