@@ -66,6 +66,32 @@ func BenchmarkApply(b *testing.B) {
 	})
 }
 
+// TestApply_MemoryOfASite is not parallel, so that nothing else allocates meanwhile.
+func TestApply_MemoryOfASite(t *testing.T) {
+	const n, limit = 1000, 10_000
+	changes := benchSites(t, n)
+	s, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := heap()
+	if failed, err := s.Apply(t.Context(), changes); err != nil || len(failed) > 0 {
+		t.Fatal(err, failed)
+	}
+	if each := (heap() - before) / n; each > limit {
+		t.Errorf("%d bytes for each site, want at most %d", each, limit)
+	}
+	for i := range changes {
+		changes[i].Site = nil
+	}
+	if failed, err := s.Apply(t.Context(), changes); err != nil || len(failed) > 0 {
+		t.Fatal(err, failed)
+	}
+	if left := len(s.pairs) + s.table.Load().names.Len(); left != 0 {
+		t.Errorf("%d pairs and names are left after all sites were removed", left)
+	}
+}
+
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()

@@ -136,7 +136,7 @@ func refuseBody(w http.ResponseWriter, r *http.Request) {
 
 // bodyDrain is for how long an unwanted body is read before its connection is closed, so that a client which
 // sends all of it before it reads gets the answer.
-const bodyDrain = 2 * time.Second
+const bodyDrain = time.Second
 
 // serveSite answers for a site under its own domain.
 func (s *Server) serveSite(w http.ResponseWriter, r *http.Request, site *site) {

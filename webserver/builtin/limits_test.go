@@ -50,7 +50,7 @@ func TestSlowPeer_ThatStopsReadingLosesItsConnection(t *testing.T) {
 
 func TestSlowPeer_ThatReadsOnIsNotCut(t *testing.T) {
 	t.Parallel()
-	const stall = 1500 * time.Millisecond // above what a busy machine may make of a moment
+	const stall = 1200 * time.Millisecond // above what a busy machine may make of a moment
 	s := start(t, Options{Timeouts: Timeouts{Stall: stall}})
 	hugeSite(t, s)
 	for _, protocol := range []string{"http/1.1", "h2"} {
@@ -192,6 +192,9 @@ func TestBody_IsNotWaitedFor(t *testing.T) {
 			}
 			if took := time.Since(began); took > bodyDrain/2 {
 				t.Errorf("answered after %v", took)
+			}
+			if row.method != "GET" || row.host != "b.test" {
+				return // that the connection ends as well is seen on the others
 			}
 			if _, err := io.Copy(io.Discard, in); errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Error("the connection was kept")

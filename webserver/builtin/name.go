@@ -79,12 +79,17 @@ func encodedSlash(rawPath string) bool {
 
 const challengePrefix = "/.well-known/acme-challenge/"
 
-// nodePath tells whether a path belongs to the node on hosts that are no site.
+// nodePath tells whether a path belongs to the node on hosts that are no site. A path that is not clean never does.
 func nodePath(p string) bool {
-	return p == "/status" || strings.HasPrefix(p, "/status/") || p == "/info" || challengePath(p)
+	if p == "/status" || p == "/info" || challengePath(p) {
+		return true
+	}
+	clean, ok := cleanPath(p)
+	return ok && clean == p && strings.HasPrefix(p, "/status/")
 }
 
-// challengePath tells whether a path is an ACME challenge (RFC 8555, 8.3).
+// challengePath tells whether a path is an ACME challenge (RFC 8555, 8.3), whose last segment is the token.
 func challengePath(p string) bool {
-	return strings.HasPrefix(p, challengePrefix) && len(p) > len(challengePrefix)
+	token, ok := strings.CutPrefix(p, challengePrefix)
+	return ok && token != "" && token[0] != '.' && !strings.Contains(token, "/")
 }

@@ -122,7 +122,7 @@ func TestProxy_SilentBackend(t *testing.T) {
 // TestProxy_ConnectionIsUsedAgainAfterAPause: the deadline of a silent connection must not hit the next request.
 func TestProxy_ConnectionIsUsedAgainAfterAPause(t *testing.T) {
 	t.Parallel()
-	const stall = 1500 * time.Millisecond
+	const stall = 1200 * time.Millisecond
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			<-time.After(stall / 2)

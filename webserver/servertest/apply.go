@@ -274,6 +274,20 @@ func testDeploy(t *testing.T, w *world) {
 	visitors.Wait()
 }
 
+// testSharedBundle: weakness W37 of the earlier program. Two sites serve one bundle, and only they follow its manifest.
+func testSharedBundle(t *testing.T, w *world) {
+	first := deploy(t, newSite(t, "one.test"), map[string]string{
+		"index.html": "shared", "_statiko.yaml": `rules: [{prefix: /, options: {headers: {X-Rule: "yes"}}}]`})
+	second := newSite(t, "two.test")
+	second.Root, second.Version, second.Manifest = first.Root, first.Version, first.Manifest
+	w.apply(t, first, second, deploy(t, newSite(t, "three.test"), map[string]string{"index.html": "alone"}))
+	for host, want := range map[string]string{"one.test": "yes", "two.test": "yes", "three.test": ""} {
+		if a := w.get(t, host, "/"); a.status != 200 || a.header.Get("X-Rule") != want {
+			t.Errorf("%s: %d, X-Rule %q, want %q", host, a.status, a.header.Get("X-Rule"), want)
+		}
+	}
+}
+
 func testOpenConnections(t *testing.T, w *world) {
 	site := newSite(t, "keep.test")
 	w.apply(t, deploy(t, site, map[string]string{"index.html": "kept", "slow.bin": strings.Repeat(large, 10)}))

@@ -1,12 +1,9 @@
 package servertest
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
-
-	"statiko/webserver"
 )
 
 // request is one row of the table. Unless it says otherwise it is a GET to https://a.test with the server name
@@ -192,11 +189,14 @@ func requests(w *world) []request {
 		{name: "statusfoo is not status", plain: true, host: "lb.test", path: "/statusfoo", status: 404},
 		{name: "infos is not info", plain: true, host: "lb.test", path: "/infos", status: 404},
 		{name: "status is the site's own path", path: "/status", status: 404},
+		{name: "status and then elsewhere", plain: true, host: "lb.test", path: "/status/../config", status: 404, without: "node"},
 		{name: "not by dot segments", plain: true, host: "lb.test", path: "/x/../status", status: 404},
 		{name: "challenge on a site", path: "/.well-known/acme-challenge/tok", status: 200, body: "node a.test /.well-known/acme-challenge/tok"},
 		{name: "challenge on a site over HTTP", plain: true, path: "/.well-known/acme-challenge/tok", status: 200, body: "node a.test /.well-known/acme-challenge/tok"},
 		{name: "challenge on an alias", plain: true, host: "www.a.test", path: "/.well-known/acme-challenge/tok", status: 200},
 		{name: "challenge is not shadowed by a rule", host: "m.test", path: "/.well-known/acme-challenge/tok.secret", status: 200},
+		{name: "challenge without a token", path: "/.well-known/acme-challenge/", status: 404},
+		{name: "challenge and then elsewhere", plain: true, host: "lb.test", path: "/.well-known/acme-challenge/../../status", status: 404, without: "node"},
 		{name: "challenge by prefix only", path: "/.well-known/acme-challengex", status: 404},
 
 		// Sites without a bundle, temporary sites.
@@ -248,68 +248,6 @@ func requests(w *world) []request {
 		{name: "proxy after rewrite", host: "m.test", path: "/moved/x?b=2", status: 200, part: "GET /base/x?from=moved&b=2 host="},
 		{name: "proxy to what is not allowed", host: "m.test", path: "/evil/x", status: 502},
 	}
-}
-
-func manifest(w *world) string {
-	return fmt.Sprintf(`
-page403: errors/403.html
-page404: /errors/404.html
-rewrite:
-  "^/blog/(.*)$": "/posts/$1.html"
-  "^/show/(.*)$": "/$1.png"
-  "^/any/(.*)$": "/$1"
-  "^/moved/(.*)$": "/api/$1?from=moved"
-rules:
-  - prefix: "/"
-    options: {headers: {"X-Frame-Options": "DENY", "Strict-Transport-Security": "max-age=63072000"}}
-  - match: "^/zz/"
-    options: {headers: {"X-Order": "first"}}
-  - match: "^/.*first"
-    options: {headers: {"X-Order": "second"}}
-  - file: _images
-    options: {clientCaching: 4w}
-  - prefix: /assets/
-    options: {clientCaching: 1d 12h}
-  - exact: /internal.json
-    options: {deny: true}
-  - match: '\.secret$'
-    options: {deny: true}
-  - exact: /typed.bin
-    options: {clientCaching: 1h, headers: {"Content-Type": "application/x-own", "Cache-Control": "no-store", "X-Quoted": 'a "b" \ $c'}}
-  - exact: /enc.svgz
-    options: {headers: {"Content-Encoding": "gzip"}}
-  - exact: /vary.css
-    options: {headers: {"Vary": "X-Theme"}}
-  - prefix: /api/
-    options: {proxy: "http://%[1]s/base/", headers: {"X-Ours": "1"}}
-  - prefix: /raw/
-    options: {proxy: "http://%[1]s"}
-  - prefix: /evil/
-    options: {proxy: "http://127.0.0.2:1/"}
-`, w.backend)
-}
-
-func fixtureSites(t *testing.T, w *world) []*webserver.Site {
-	a := deploy(t, newSite(t, "a.test", "www.a.test"), map[string]string{
-		"index.html": "a index", "style.css": css, "gzip:style.css": cssGz, "br:style.css": cssBr,
-		"only.js": "only", "gzip:only.js": "gz of only", "big.bin": large, "zero.txt": "",
-		"space name.txt": "blank", "ü.txt": "umlaut", "100%.txt": "percent", "old/index.htm": "old index",
-		"sub/index.html": "sub index", "a folder/index.html": "x", "empty/note.txt": "note",
-		"t/x.mjs": "x", "t/x.wasm": "x", "t/x.woff2": "x", "t/x.webmanifest": "x", "t/x.avif": "x", "t/x.js.map": "x",
-		"t/x.PNG": "x", "t/LICENSE": "x",
-		".git/config": "secret", "sub/.env": "secret", ".well-known/security.txt": "contact",
-		"sub/.well-known/x.txt": "x", ".well-known/.hidden": "x",
-	})
-	m := deploy(t, newSite(t, "m.test"), map[string]string{
-		"_statiko.yaml": manifest(w), "plain.txt": "m plain", "pic.png": "pic", "assets/x.txt": "x",
-		"assets/pic.png": "pic", "assets/index.html": "x", "zz/first.dat": "x", "typed.bin": "typed",
-		"enc.svgz": "zipped", "br:enc.svgz": "wrong", "vary.css": "vary", "gzip:vary.css": "gz of vary",
-		"internal.json": "{}", "deep/Config.SECRET": "x", "errors/403.html": "custom 403", "errors/404.html": "custom 404",
-		"noindex/x": "x", "posts/one.html": "post one", "below/_statiko.yaml": "just a file", ".git/config": "secret",
-	})
-	temporary := deploy(t, newSite(t, "t.test"), map[string]string{"index.html": "temporary"})
-	temporary.Temporary = true
-	return []*webserver.Site{a, m, temporary, newSite(t, "e.test")}
 }
 
 func testRequests(t *testing.T, w *world) {

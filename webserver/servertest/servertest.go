@@ -45,6 +45,7 @@ func Run(t *testing.T, start func(*testing.T, Fixture) Endpoints) {
 		{"Apply_NameOfAnotherSiteIsRefused", testApplyDuplicates},
 		{"Apply_RemovedSiteIsUnknown", testApplyRemove},
 		{"W33_W34_DeployIsSeamlessAndAtOnce", testDeploy},
+		{"W37_SharedBundleKeepsItsManifest", testSharedBundle},
 		{"OpenConnectionsSurviveApply", testOpenConnections},
 		{"ConcurrentUse", testConcurrentUse},
 	} {
