@@ -1,0 +1,3 @@
+package filestore
+
+func childMain() bool { return false }
