@@ -20,7 +20,9 @@ import (
 
 // certificate is the node's own: that of the API, and of names that are no site.
 type certificate struct {
-	log     *zap.Logger
+	log *zap.Logger
+	// every is certificateEvery, but for tests.
+	every   time.Duration
 	load    func() (*tls.Certificate, error)
 	current atomic.Pointer[tls.Certificate]
 }
@@ -31,7 +33,7 @@ const certificateEvery = time.Minute
 // openCertificate loads the configured pair if both files exist; otherwise the node's self-signed pair, which is made
 // if there is none and renewed with the same key, so that its pin survives.
 func openCertificate(c *config.Config, dir string, log *zap.Logger) (*certificate, error) {
-	n := &certificate{log: log}
+	n := &certificate{log: log, every: certificateEvery}
 	configured, err := bothExist(c.TLS.Node.Certificate, c.TLS.Node.Key)
 	if err != nil {
 		return nil, err
@@ -110,7 +112,7 @@ func (n *certificate) pin() string { return certs.PinOf(n.get().Leaf) }
 // watch takes up a certificate that was replaced or renewed, until ctx ends. One that cannot be loaded leaves the
 // last one in use.
 func (n *certificate) watch(ctx context.Context) {
-	ticker := time.NewTicker(certificateEvery)
+	ticker := time.NewTicker(n.every)
 	defer ticker.Stop()
 	last := ""
 	for {

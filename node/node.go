@@ -180,7 +180,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return nil
 	})
 	n.log.Info("the node is up",
-		zap.String("node", n.config.NodeName), zap.String("api", n.URL()), zap.String("pin", n.certificate.pin()))
+		zap.String("node", n.config.NodeName), zap.String("api", n.URL()), zap.String("pin", n.Pin()))
 	return g.Wait()
 }
 

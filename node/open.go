@@ -44,6 +44,15 @@ func makeFolders(root string) (folders, error) {
 	return f, nil
 }
 
+// emptyFolder removes what is in a folder of the node's own.
+func emptyFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
+}
+
 // openStore is the one place that knows which stores there are.
 func openStore(c *config.Config, k *secret.Keyring, log *zap.Logger) (state.Store, error) {
 	switch c.State.Store {
@@ -70,6 +79,9 @@ func openLibrary(c *config.Config, store state.Store, dirs folders, log *zap.Log
 		repo = local
 	default:
 		return nil, fmt.Errorf("repo.type: %q is not a repository of this version", c.Repo.Type)
+	}
+	if err := emptyFolder(dirs.spool); err != nil {
+		return nil, fmt.Errorf("remove what a crash left of uploads (key appRoot): %w", err)
 	}
 	stager, err := bundle.NewStager(bundle.StagerOptions{
 		Dir: dirs.apps,
@@ -164,4 +176,9 @@ func (n *Node) URL() string {
 func (n *Node) WebAddrs() []net.Addr { return n.webAddrs }
 
 // Pin returns the pin of the API's key, as stkcli shows it; "" without TLS.
-func (n *Node) Pin() string { return n.certificate.pin() }
+func (n *Node) Pin() string {
+	if !n.config.TLS.Node.Enabled {
+		return ""
+	}
+	return n.certificate.pin()
+}

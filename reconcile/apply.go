@@ -32,7 +32,7 @@ type outcome struct {
 
 // carryOut does what the steps say and notes the outcome of each. The error is one that concerns all sites.
 func (r *Reconciler) carryOut(ctx context.Context, s *state.Snapshot, steps []Step) error {
-	var change, prepare []*outcome
+	var gone, serve []*outcome
 	for _, step := range steps {
 		o := &outcome{step: step}
 		switch step.Action {
@@ -42,24 +42,38 @@ func (r *Reconciler) carryOut(ctx context.Context, s *state.Snapshot, steps []St
 			r.held(step)
 		case Remove:
 			o.change = webserver.Change{Domain: step.Domain}
-			change = append(change, o)
+			gone = append(gone, o)
 		case Serve:
-			prepare = append(prepare, o)
+			serve = append(serve, o)
 		}
 	}
-	// What is removed comes first, so that its names are free for others.
-	if err := r.hand(ctx, change); err != nil {
-		return err
-	}
-	for len(prepare) > 0 {
-		part := prepare[:min(batch, len(prepare))]
-		prepare = prepare[len(part):]
+	// What is removed goes along with the first, so that its names can move to others without a gap.
+	next := gone
+	for len(next)+len(serve) > 0 {
+		part := serve[:min(batch, len(serve))]
+		serve = serve[len(part):]
 		r.prepare(s, part)
-		if err := r.hand(ctx, part); err != nil {
+		next = append(next, part...)
+		if err := r.hand(ctx, next); err != nil {
+			if ctx.Err() == nil {
+				r.fail(append(next, serve...), err)
+			}
 			return err
 		}
+		next = nil
 	}
 	return ctx.Err()
+}
+
+// fail notes that nothing became of the outcomes, so that no site counts as served as asked that is not.
+func (r *Reconciler) fail(outcomes []*outcome, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range outcomes {
+		if o.step.Action == Serve {
+			r.show(r.entry(o.step.Domain), o.step.Site, err.Error())
+		}
+	}
 }
 
 // prepare makes what the web server is told, on all processors, as opening certificates is work.
@@ -124,10 +138,14 @@ func (r *Reconciler) contentFor(step Step) (*content, error) {
 	}
 	c, err := r.lastGood(step.Domain)
 	if err != nil {
-		return nil, errors.New(step.Problem)
+		return nil, errNothingToKeep
 	}
 	return c, nil
 }
+
+// errNothingToKeep is for a site that cannot be served as asked and of which there is no earlier version. What is
+// wrong with it is the step's problem.
+var errNothingToKeep = errors.New("nothing was served before")
 
 // openPair opens the secret that holds a certificate.
 func (r *Reconciler) openPair(s *state.Snapshot, name string) (webserver.Pair, error) {
@@ -197,25 +215,26 @@ func (r *Reconciler) note(o *outcome) {
 	st := r.entry(domain)
 	if o.step.Action == Remove {
 		if o.err == nil {
-			delete(r.sites, domain)
-			delete(r.unsettledSites, domain)
-			delete(r.byPair, st.applied.Pair)
-			r.records.forget(domain)
+			r.forget(domain)
 		}
+		return
+	}
+	if errors.Is(o.err, errNothingToKeep) {
+		r.report(st, o.step.Site, o.step.Problem, o.step.Waiting)
 		return
 	}
 	if o.err != nil {
 		r.report(st, o.step.Site, o.err.Error(), false)
-		if !st.retried {
+		if st.refused++; st.refused == 1 {
 			// The web server may have refused a name that another site of the same pass gave up.
-			st.retried, r.dirty[domain] = true, true
+			r.dirty[domain] = true
 			r.poke()
 		}
 		return
 	}
-	st.retried, st.served = false, true
-	if st.applied.Pair != o.step.Want.Pair && r.byPair[st.applied.Pair] == domain {
-		delete(r.byPair, st.applied.Pair)
+	st.refused, st.served = 0, true
+	if st.applied.Pair != o.step.Want.Pair {
+		r.noPair(st.applied.Pair, domain)
 	}
 	st.applied, st.content = o.step.Want, o.content
 	if o.content == nil {
@@ -242,11 +261,11 @@ func (r *Reconciler) held(step Step) {
 	r.report(r.entry(step.Domain), step.Site, step.Problem, step.Waiting)
 }
 
-// settle notes that the domains of a pass for which there was nothing to do are as the state asks.
-func (r *Reconciler) settle(domains []string, steps []Step, now time.Time) {
+// settle notes that the domains of a pass for which there was nothing to do are as the state asks, or gone.
+func (r *Reconciler) settle(s *state.Snapshot, domains []string, steps []Step, now time.Time) {
 	planned := make(map[string]bool, len(steps))
-	for _, s := range steps {
-		planned[s.Domain] = true
+	for _, step := range steps {
+		planned[step.Domain] = true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -255,12 +274,34 @@ func (r *Reconciler) settle(domains []string, steps []Step, now time.Time) {
 		if planned[d] || !ok {
 			continue
 		}
-		st.status.Time = now
+		if s.RevisionOf(state.Key{Kind: state.KindSite, Name: d}) == 0 {
+			r.forget(d) // it was removed before it was ever served
+			continue
+		}
+		st.status.Time, st.refused = now, 0
 		if !st.status.Healthy {
 			st.status.Healthy, st.status.Err = true, ""
 		}
 		st.waiting = false
 		delete(r.unsettledSites, d)
+	}
+}
+
+// forget drops all that is known of a domain that is not served any more. r.mu is held.
+func (r *Reconciler) forget(domain string) {
+	if st, ok := r.sites[domain]; ok {
+		r.noPair(st.applied.Pair, domain)
+		r.noPair(st.awaited, domain)
+	}
+	delete(r.sites, domain)
+	delete(r.unsettledSites, domain)
+	r.records.forget(domain)
+}
+
+// noPair notes that the domain neither presents the pair nor waits for it. r.mu is held.
+func (r *Reconciler) noPair(name, domain string) {
+	if r.byPair[name] == domain {
+		delete(r.byPair, name)
 	}
 }
 
@@ -286,11 +327,20 @@ func (r *Reconciler) report(st *site, want *state.Site, problem string, waiting 
 	st.waiting = waiting
 	if waiting {
 		r.unsettledSites[want.Domain] = true
-		r.byPair[secret.PairName(state.PrefixSelfSigned, want.Domain, want.Aliases)] = want.Domain
+		awaited := secret.PairName(state.PrefixSelfSigned, want.Domain, want.Aliases)
+		if st.awaited != awaited && st.awaited != st.applied.Pair {
+			r.noPair(st.awaited, want.Domain)
+		}
+		st.awaited, r.byPair[awaited] = awaited, want.Domain
 	} else {
 		delete(r.unsettledSites, want.Domain)
 	}
-	st.status = SiteStatus{Domain: want.Domain, App: want.AppName(), Healthy: problem == "", Err: problem, Time: now}
+	r.show(st, want, problem)
+}
+
+// show sets what is told of a site. r.mu is held.
+func (r *Reconciler) show(st *site, want *state.Site, problem string) {
+	st.status = SiteStatus{Domain: want.Domain, App: want.AppName(), Healthy: problem == "", Err: problem, Time: r.Now()}
 	if st.served && st.content != nil {
 		st.status.Serving = st.content.app
 	}

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -67,6 +68,8 @@ type Reconciler struct {
 	// contents has the bundles that are or were served, by digest.
 	contents map[string]*content
 	status   Status
+	// asked counts the calls of Sync, and looked how many of them a pass that has ended took up.
+	asked, looked int64
 	// passEnded is closed, and replaced, at the end of each pass.
 	passEnded chan struct{}
 }
@@ -80,8 +83,10 @@ type site struct {
 	waiting bool
 	// waitingSince is when waiting last became true.
 	waitingSince time.Time
-	// retried tells that a change which the web server refused was tried again at once.
-	retried bool
+	// awaited is the pair that the site waits for, or waited for last.
+	awaited string
+	// refused counts the tries in a row that failed. After the first another one follows at once.
+	refused int
 }
 
 // patience is how long a site that waits counts as work in progress; after that it counts as a fault.
@@ -123,12 +128,18 @@ func (r *Reconciler) Run(ctx context.Context) error {
 
 	ticker := time.NewTicker(r.Period)
 	defer ticker.Stop()
-	for {
-		r.pass(ctx)
+	for failed := 0; ; {
+		var again <-chan time.Time
+		if failed++; r.pass(ctx) {
+			failed = 0
+		} else {
+			again = time.After(min(time.Second<<min(failed-1, 10), r.Period))
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-r.look:
+		case <-again:
 		case <-ticker.C:
 			r.mark(func() { r.all = true })
 		}
@@ -162,9 +173,10 @@ func (r *Reconciler) mark(f func()) {
 	f()
 }
 
-// Sync looks at everything again, soon. It does not wait.
+// Sync looks at everything again, soon, and tries again what failed. It does not wait; see [Reconciler.Wait].
 func (r *Reconciler) Sync() {
-	r.mark(func() { r.all = true; r.status.Running = true })
+	r.stager.forgetFailures(true)
+	r.mark(func() { r.asked++; r.all = true; r.status.Running = true })
 	r.poke()
 }
 
@@ -179,13 +191,19 @@ func (r *Reconciler) staged(app *state.App) {
 	r.poke()
 }
 
-// pass brings what is applied up to the newest snapshot.
-func (r *Reconciler) pass(ctx context.Context) {
+// pass brings what is applied up to the newest snapshot, and tells whether it could, faults of single sites aside.
+func (r *Reconciler) pass(ctx context.Context) bool {
 	s := r.Store.Snapshot()
 	began := r.Now()
+	r.mu.Lock()
+	asked := r.asked
+	r.mu.Unlock()
 	domains, apps, everything := r.begin(s, began)
 	if everything {
-		r.stager.forgetFailures()
+		r.stager.forgetFailures(false)
+		r.records.retain(func(domain string) bool {
+			return s.RevisionOf(state.Key{Kind: state.KindSite, Name: domain}) != 0
+		})
 	}
 	steps := Plan(View{Snapshot: s, Applied: r.applied, Staged: r.stagedNow, PairFor: certs.PairFor}, domains)
 	for _, app := range apps {
@@ -194,14 +212,16 @@ func (r *Reconciler) pass(ctx context.Context) {
 		}
 	}
 	err := r.carryOut(ctx, s, steps)
-	r.settle(domains, steps, began)
+	r.settle(s, domains, steps, began)
+	var untidy error
 	if everything && err == nil {
-		err = r.Bundles.Collect(r.inUse())
+		untidy = r.Bundles.Collect(r.inUse())
 	}
-	r.end(s, err)
-	if err != nil && ctx.Err() == nil {
-		r.Log.Error("the pass did not complete", zap.Error(err))
+	r.end(s, asked, err, untidy)
+	if fault := errors.Join(err, untidy); fault != nil && ctx.Err() == nil {
+		r.Log.Error("the pass did not complete", zap.Error(fault))
 	}
+	return err == nil
 }
 
 // begin decides what a pass looks at.
@@ -255,15 +275,14 @@ func (r *Reconciler) begin(s *state.Snapshot, now time.Time) (domains []string, 
 	return domains, apps, false
 }
 
-// end publishes the outcome of a pass.
-func (r *Reconciler) end(s *state.Snapshot, err error) {
+// end publishes the outcome of a pass: what kept it from applying all, and what else went wrong.
+func (r *Reconciler) end(s *state.Snapshot, asked int64, err, untidy error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.status.Err = err
+	r.status.Err = errors.Join(err, untidy)
 	r.status.Running = r.all || len(r.dirty) > 0
-	if err == nil {
-		r.status.Revision = s.Revision()
-	} else {
+	r.status.Revision, r.looked = s.Revision(), asked
+	if err != nil {
 		r.all = true
 	}
 	close(r.passEnded)

@@ -115,6 +115,22 @@ func (r *records) forget(domain string) {
 	}
 }
 
+// retain drops the records of all other domains: of sites that were removed while no node was running.
+func (r *records) retain(keep func(domain string) bool) {
+	r.mu.Lock()
+	var gone []string
+	r.load()
+	for domain := range r.all {
+		if !keep(domain) {
+			gone = append(gone, domain)
+		}
+	}
+	r.mu.Unlock()
+	for _, domain := range gone {
+		r.forget(domain)
+	}
+}
+
 // path names the file by a digest: a domain may be too long for a file's name.
 func (r *records) path(domain string) string {
 	sum := sha256.Sum256([]byte(domain))

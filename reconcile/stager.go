@@ -30,6 +30,9 @@ type job struct {
 	failed  int
 }
 
+// jobOf names the work for a bundle. The same bytes under another name are other work, as they may be elsewhere.
+func jobOf(app *state.App) string { return app.Name + "\x00" + app.SHA256 }
+
 // stagingSlots is how many bundles are unpacked at once: unpacking is bound by the disk and, for compressing, uses
 // all processors by itself.
 const stagingSlots = 2
@@ -48,10 +51,10 @@ func (g *stager) want(app *state.App) {
 	if g.ctx == nil || g.ctx.Err() != nil {
 		return
 	}
-	j := g.jobs[app.SHA256]
+	j := g.jobs[jobOf(app)]
 	if j == nil {
 		j = &job{}
-		g.jobs[app.SHA256] = j
+		g.jobs[jobOf(app)] = j
 	}
 	if j.running || time.Now().Before(j.retry) {
 		return
@@ -71,7 +74,7 @@ func (g *stager) run(app *state.App, j *job) {
 	g.mu.Lock()
 	j.running, j.err = false, err
 	if err == nil {
-		delete(g.jobs, app.SHA256)
+		delete(g.jobs, jobOf(app))
 	} else {
 		j.failed++
 		j.retry = time.Now().Add(min(time.Second<<min(j.failed, 10), 5*time.Minute))
@@ -87,18 +90,18 @@ func (g *stager) run(app *state.App, j *job) {
 func (g *stager) failure(app *state.App) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if j := g.jobs[app.SHA256]; j != nil {
+	if j := g.jobs[jobOf(app)]; j != nil {
 		return j.err
 	}
 	return nil
 }
 
-// forgetFailures ends the pauses after failed tries, but not of what fails again and again.
-func (g *stager) forgetFailures() {
+// forgetFailures ends the pauses after failed tries; unless all is true, not of what fails again and again.
+func (g *stager) forgetFailures(all bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, j := range g.jobs {
-		if j.failed <= 3 {
+		if all || j.failed <= 3 {
 			j.retry = time.Time{}
 		}
 	}

@@ -11,7 +11,7 @@ type Status struct {
 	LastSync time.Time
 	// Err is why the last pass could not complete, faults of single sites aside; nil if it did.
 	Err error
-	// Revision is the newest revision of the state for which a pass has ended.
+	// Revision is the newest revision of the state for which a pass has ended; see Err.
 	Revision int64
 }
 

@@ -36,22 +36,29 @@ func (r *Reconciler) Site(domain string) SiteStatus {
 	return SiteStatus{Domain: domain, Err: "it is not applied yet", Time: r.status.LastSync}
 }
 
-// Wait returns nil once everything at the revision is applied or, for a domain, once that site is. It returns an
-// [ErrFault] that says what is wrong if the site cannot be served as asked, and ctx's error when ctx ends first.
+// Wait returns nil once everything at the revision is applied or, for a domain, once that site is. For everything it
+// also waits for what [Reconciler.Sync] was called for before. It returns an [ErrFault] that says what is wrong if
+// the site cannot be served as asked, or a pass not be completed, and ctx's error when ctx ends first.
 func (r *Reconciler) Wait(ctx context.Context, revision int64, domain string) error {
+	r.mu.Lock()
+	asked := r.asked
+	r.mu.Unlock()
 	for {
 		r.mu.Lock()
 		ended := r.passEnded
 		done, err := r.status.Revision >= revision, error(nil)
-		if st := r.sites[domain]; done && st != nil {
+		if domain == "" {
+			done = done && r.looked >= asked && len(r.unsettledSites) == 0
+			if done && r.status.Err != nil {
+				err = fmt.Errorf("%w: %w", ErrFault, r.status.Err)
+			}
+		} else if st := r.sites[domain]; done && st != nil {
 			switch {
-			case st.waiting:
+			case st.waiting || st.refused == 1:
 				done = false
 			case !st.status.Healthy:
 				err = fmt.Errorf("%w: %s", ErrFault, st.status.Err)
 			}
-		} else if done && domain == "" {
-			done = len(r.unsettledSites) == 0
 		}
 		r.mu.Unlock()
 		if done {
