@@ -81,6 +81,7 @@ type Server struct {
 	pages   *pages
 	proxies *proxies
 	buffers sync.Pool // of *copyBuffer
+	held    sync.Pool // of *holdBuffer
 
 	applying sync.Mutex // held by Apply
 	pairs    pairPool   // guarded by applying

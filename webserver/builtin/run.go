@@ -34,6 +34,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: s.opt.Timeouts.Idle},
 		Protocols:      new(http.Protocols),
 		ErrorLog:       errorLog,
+		ConnContext:    withConn,
 	}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(true)

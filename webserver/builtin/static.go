@@ -136,7 +136,18 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, f *file, stat
 	case src != nil:
 		s.copyBody(w, r, src)
 	default:
+		holdBack(r, len(body))
 		_, _ = w.Write(body) // the client is gone; net/http closes the connection
+	}
+}
+
+// holdBack makes one write of a small answer over HTTP/1.1. Below 3 KiB net/http does so by itself.
+func holdBack(r *http.Request, size int) {
+	if r.ProtoMajor != 1 || size < 3<<10 || size > maxHeldBody {
+		return
+	}
+	if c, ok := r.Context().Value(connKey{}).(*stallConn); ok {
+		c.holdBack()
 	}
 }
 
