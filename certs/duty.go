@@ -36,7 +36,8 @@ type DutyOptions struct {
 
 // Duty keeps a self-signed pair in the state for every site that needs one: makes what is missing, makes anew what
 // cannot be opened or read, does not cover the site's names or has a third of its life or less left, and removes what
-// no site has needed for a while. See [selfSignedFor] for which sites those are.
+// no site has needed for a while. Sites that need one are those of type selfsigned, and those of types that this
+// version cannot issue: akv, and acme unless the state has an issued pair (see [PairFor]).
 //
 // It looks at the state, never at what happened: at the start and every Period at everything, in between at what
 // changed. Several may run at once, by mistake or while a term changes hands: the store's comparisons see to it that

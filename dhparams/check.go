@@ -62,7 +62,7 @@ func (e *CheckError) Error() string {
 // generators are good: as the order of each divides p-1 = 2q it is q or 2q, whatever p is modulo 24. So what
 // OpenSSL makes and the groups of RFC 7919 pass.
 //
-// It takes time that grows steeply with the size (measured: 0.3 s at 2048 bits, 1.5 s at 4096, 4 s at 8192). What is
+// It takes time that grows steeply with the size (measured: 0.3 s at 2048 bits, 1.5 s at 4096, 5 s at 8192). What is
 // cheap is checked first, and primes that are too large are not tested.
 func (p *Params) Check(allowWeak bool) error {
 	var e CheckError

@@ -133,6 +133,22 @@ const safe1024 = "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC
 	"EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5" +
 	"AE9F24117C4B1FE649286651ECE65381FFFFFFFFFFFFFFFF"
 
+// W20: parameters below 2048 bits stop a web server.
+func TestW20_SmallParametersAreRefused(t *testing.T) {
+	t.Parallel()
+	p, ok := new(big.Int).SetString(safe1024, 16)
+	if !ok {
+		t.Fatal("no number")
+	}
+	var e *CheckError
+	if err := (&Params{P: p, G: big.NewInt(2)}).Check(false); !errors.As(err, &e) || e.Faults[0].Code != FaultTooSmall {
+		t.Errorf("1024 bits: %v", err)
+	}
+	if !strings.Contains(e.Error(), "at least 2048") {
+		t.Errorf("says %q", e)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	num := func(s string) *big.Int { n, _ := new(big.Int).SetString(s, 16); return n }
