@@ -159,6 +159,29 @@ func TestSelfSigned_OpenSSLReadsIt(t *testing.T) {
 	}
 }
 
+func TestSelfSigned_NginxLoadsIt(t *testing.T) {
+	t.Parallel()
+	nginx, err := exec.LookPath("nginx")
+	if err != nil {
+		t.Skip("nginx is not installed")
+	}
+	for _, keyType := range []string{KeyECDSA, KeyRSA2048} {
+		cert, key := mustSelfSigned(t, Request{Names: []string{"example.org"}, KeyType: keyType})
+		dir := t.TempDir()
+		conf := fmt.Sprintf(`pid %[1]s/pid; error_log stderr; events {}
+http { access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+  server { listen unix:%[1]s/socket ssl; ssl_certificate %[1]s/c.pem; ssl_certificate_key %[1]s/k.pem; } }`, dir)
+		for name, data := range map[string][]byte{"c.pem": cert, "k.pem": key, "nginx.conf": []byte(conf)} {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := exec.Command(nginx, "-t", "-e", "stderr", "-c", filepath.Join(dir, "nginx.conf")).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", keyType, err, out)
+		}
+	}
+}
+
 func TestSelfSigned_Handshake(t *testing.T) {
 	t.Parallel()
 	cert, key := mustSelfSigned(t, Request{Names: []string{"example.org"}})
