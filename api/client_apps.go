@@ -52,7 +52,7 @@ func (c *Client) UploadApp(ctx context.Context, name, typ string, r io.Reader, p
 
 	resp, err := c.send(ctx, k, &body{
 		r:           io.MultiReader(bytes.NewReader(before), &progressReader{r: r, report: progress}, &parts),
-		contentType: m.FormDataContentType(), size: -1, expect: true,
+		contentType: m.FormDataContentType(), size: -1,
 	})
 	if err != nil {
 		return err

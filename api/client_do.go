@@ -41,25 +41,6 @@ func (e *TransportError) Unwrap() error { return e.Err }
 // Is makes a change of unknown outcome state.ErrUnknown.
 func (e *TransportError) Is(target error) bool { return e.Unknown && target == state.ErrUnknown }
 
-// body is what a request carries.
-type body struct {
-	r           io.Reader
-	contentType string
-	// size is in bytes; -1 if unknown, and the body is sent in chunks.
-	size int64
-	// expect makes the client wait for the node's word before it sends the body, so that a refusal comes at
-	// once and not after an upload.
-	expect bool
-}
-
-func jsonBody(v any) (*body, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
-	}
-	return &body{r: bytes.NewReader(b), contentType: "application/json", size: int64(len(b))}, nil
-}
-
 // send makes the call and returns the answer, whose body the caller closes. Statuses that are not accepted are
 // returned as errors.
 func (c *Client) send(ctx context.Context, k *call, b *body) (*http.Response, error) {
@@ -76,6 +57,17 @@ func (c *Client) send(ctx context.Context, k *call, b *body) (*http.Response, er
 	if b != nil {
 		reader = b.r
 	}
+	// What is in memory can be sent again by the transport; what comes from a caller is only lent to it.
+	if _, inMemory := reader.(*bytes.Reader); reader != nil && !inMemory {
+		lent := &lentReader{r: reader}
+		reader = lent
+		defer func() {
+			// After an interruption the read under way may last for ever: a person at the terminal.
+			if ctx.Err() == nil {
+				lent.giveBack()
+			}
+		}()
+	}
 	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), reader)
 	if err != nil {
 		return nil, err
@@ -86,7 +78,7 @@ func (c *Client) send(ctx context.Context, k *call, b *body) (*http.Response, er
 		if b.size == 0 {
 			req.Body = http.NoBody
 		}
-		if b.expect {
+		if b.expect() {
 			req.Header.Set("Expect", "100-continue")
 		}
 	}
@@ -211,7 +203,8 @@ func readError(resp *http.Response) *Error {
 		if text := ""; json.Unmarshal(answer.Details, &e.Details) != nil && json.Unmarshal(answer.Details, &text) == nil {
 			e.Details = []Detail{{Message: text}}
 		}
-	case mediaType == "text/plain":
+	case mediaType == "text/plain", mediaType == "" && !bytes.ContainsAny(b, "<\x00"):
+		// Go's own answer to HTTP on a port for HTTPS has no type.
 		e.Message, _, _ = strings.Cut(strings.TrimSpace(string(b)), "\n")
 	}
 	if location := resp.Header.Get("Location"); location != "" && resp.StatusCode/100 == 3 {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -49,15 +50,18 @@ func (c *Client) SetState(ctx context.Context, r io.Reader, size int64, options 
 	return c.decode(k, resp, nil)
 }
 
+// ErrCannotCompare says that a node does not know how to compare states.
+var ErrCannotCompare = errors.New("the node runs an earlier version, which cannot compare states")
+
 // CompareState tells what [Client.SetState] would change, with the same faults, and changes nothing.
-// It refuses to ask a node of the earlier program, which would not compare but replace.
+// It does not ask a node of the earlier program, which would not compare but replace: [ErrCannotCompare].
 func (c *Client) CompareState(ctx context.Context, r io.Reader, size int64, options ...CallOption) (*StateDryRun, error) {
 	var seen Answer
 	if _, err := c.Info(ctx, Observe(&seen)); err != nil {
 		return nil, err
 	}
 	if seen.Revision < 0 {
-		return nil, fmt.Errorf("compare states: %s runs a version that cannot, and would replace its state at once", c.Address())
+		return nil, fmt.Errorf("%s: %w", c.Address(), ErrCannotCompare)
 	}
 	k := newCall(http.MethodPost, options, "state")
 	k.query.Set("dryRun", "1")

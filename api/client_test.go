@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -175,15 +176,40 @@ func (e *endless) Read(b []byte) (int, error) { e.n.Add(int64(len(b))); return l
 
 func TestClient_ErrorOfTheArchiveEndsTheUpload(t *testing.T) {
 	t.Parallel()
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if _, err := io.Copy(io.Discard, r.Body); err == nil {
-			t.Error("the node got a whole body")
+	for _, http2 := range []bool{false, true} {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := io.Copy(io.Discard, r.Body); err == nil {
+				t.Error("the node got a whole body")
+			}
+		}))
+		s.EnableHTTP2 = http2
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		c := client(t, Options{BaseURL: s.URL, Insecure: true})
+		broken := errors.New("disk broke")
+		err := c.UploadApp(context.Background(), "docs", "zip", io.MultiReader(strings.NewReader("begin"), failing{broken}), nil)
+		if !errors.Is(err, broken) {
+			t.Errorf("HTTP/2 %v: got %v", http2, err)
 		}
+	}
+}
+
+func TestClient_ReaderIsGivenBack(t *testing.T) {
+	t.Parallel()
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		// Answered before the body is read, which is small enough to be on its way.
+		w.WriteHeader(204)
 	})
-	broken := errors.New("disk broke")
-	err := c.UploadApp(context.Background(), "docs", "zip", io.MultiReader(strings.NewReader("begin"), failing{broken}), nil)
-	if !errors.Is(err, broken) {
-		t.Errorf("got %v", err)
+	f, err := os.Open("client_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := c.SetState(context.Background(), f, -1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		t.Errorf("the caller's file: %v", err)
 	}
 }
 

@@ -27,16 +27,21 @@ func (a *app) ask(ctx context.Context, question string) (bool, error) {
 	return false, nil
 }
 
-// readLine reads one line of standard input. A signal ends the command although the read cannot be: the goroutine
-// that reads ends with the process.
+// readLine reads one line of standard input.
 func (a *app) readLine(ctx context.Context) (string, error) {
+	return interruptible(ctx, func() (string, error) { return a.in.ReadString('\n') })
+}
+
+// interruptible lets a signal end the command although a read cannot be ended: the goroutine that reads ends with
+// the process.
+func interruptible(ctx context.Context, read func() (string, error)) (string, error) {
 	type result struct {
 		line string
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() {
-		line, err := a.in.ReadString('\n')
+		line, err := read()
 		done <- result{line, err}
 	}()
 	select {

@@ -102,7 +102,7 @@ func (a *app) readKey(ctx context.Context, t target) (string, error) {
 	var err error
 	if a.StdinTerminal && a.ReadSecret != nil {
 		fmt.Fprintf(a.Stderr, "Pre-shared key of %s: ", t.address())
-		key, err = a.ReadSecret()
+		key, err = interruptible(ctx, a.ReadSecret)
 		fmt.Fprintln(a.Stderr)
 	} else {
 		key, err = a.readLine(ctx)

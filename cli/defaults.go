@@ -38,7 +38,10 @@ func (a *app) defaults() error {
 			return userError("%v", err)
 		}
 		values["node"] = host
-		if _, plain, _ := api.ParseNode(a.flags.node, 1); plain != 1 {
+		// A port in the address is there whatever port it would get otherwise.
+		_, one, _ := api.ParseNode(a.flags.node, 1)
+		_, two, _ := api.ParseNode(a.flags.node, 2)
+		if one == two {
 			values["port"] = strconv.Itoa(port)
 		}
 	}

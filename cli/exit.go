@@ -81,6 +81,9 @@ func (a *app) nodeError(err error, format string, args ...any) error {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
 	}
+	if m, ok := errors.AsType[*api.PinMismatchError](err); ok {
+		return a.changedKey(m)
+	}
 	f := &failure{code: ExitNode, message: "could not " + fmt.Sprintf(format, args...), cause: err}
 	f.hint = a.hint(err)
 	return f

@@ -15,6 +15,9 @@ func writeFile(path string, write func(io.Writer) error) (err error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return writeDevice(path, write)
+	}
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // its mode is 0600
 	if err != nil {
@@ -40,6 +43,20 @@ func writeFile(path string, write func(io.Writer) error) (err error) {
 		return err
 	}
 	return syncFolder(dir)
+}
+
+// writeDevice writes to what is no file, such as /dev/null, and must not be replaced by one.
+func writeDevice(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		// The first error is the one to tell.
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
 }
 
 // syncFolder makes a rename in the folder durable. Some file systems cannot, and say EINVAL.

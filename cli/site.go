@@ -211,8 +211,12 @@ func (a *app) deployCommand() *cobra.Command {
 			err = a.change(ctx, c, domain, "deploy "+app+" on "+domain, func(o ...api.CallOption) error {
 				return c.Deploy(ctx, domain, app, o...)
 			})
-			if err == nil {
-				a.say("%s serves %s now", domain, app)
+			switch {
+			case err != nil:
+			case a.flags.wait > 0:
+				a.say("%s serves %s", domain, app)
+			default:
+				a.say("%s is to serve %s; with --wait you would know when it does", domain, app)
 			}
 			return err
 		},
