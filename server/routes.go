@@ -53,6 +53,7 @@ func routes() []route {
 		route{"/certificate", required, m{"GET": (*Server).listCertificates, "POST": (*Server).importCertificate}},
 		route{"/certificate/{name}", required, m{"DELETE": (*Server).deleteCertificate}},
 
+		route{"/dhparams", required, m{"GET": (*Server).getDHParams, "POST": (*Server).setDHParams}},
 		route{"/state", required, m{
 			"GET": (*Server).getState, "POST": (*Server).setState, "PUT": (*Server).setState,
 		}},

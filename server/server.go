@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"statiko/bundle"
+	"statiko/dhparams"
 	"statiko/reconcile"
 	"statiko/secret"
 	"statiko/state"
@@ -88,11 +89,14 @@ type Options struct {
 type Server struct {
 	Options
 	// psk is the SHA-256 of Options.PSK.
-	psk      [sha256.Size]byte
-	attempts *attempts
-	started  time.Time
-	private  http.Handler
-	public   http.Handler
+	psk       [sha256.Size]byte
+	attempts  *attempts
+	started   time.Time
+	builtinDH *dhparams.Params
+	// checkingDH has one slot, for whoever tests Diffie-Hellman parameters.
+	checkingDH chan struct{}
+	private    http.Handler
+	public     http.Handler
 }
 
 // Defaults of limits; see [Options].
@@ -136,6 +140,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{Options: o, psk: sha256.Sum256([]byte(o.PSK)), started: o.Now()}
 	s.attempts = newAttempts(o.Now)
+	s.builtinDH, s.checkingDH = dhparams.Builtin(o.DHBits), make(chan struct{}, 1)
 	s.private = s.chain(routes(), true)
 	s.public = s.chain(publicRoutes(), false)
 	return s, nil

@@ -1,0 +1,69 @@
+package server
+
+import (
+	"math/big"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"statiko/api"
+	"statiko/dhparams"
+)
+
+func TestDHParams(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2020, 6, 2, 3, 4, 5, 0, time.UTC)
+	generating := false
+	n := start(t, func(o *Options) {
+		o.Now = func() time.Time { return at }
+		o.Generating = func() bool { return generating }
+	})
+	n.get("/dhparams").want(200).same(`{"type":"builtin","generating":false,"bits":2048}`)
+	generating = true
+	n.get("/dhparams").want(200).same(`{"type":"builtin","generating":true,"bits":2048}`)
+	generating = false
+
+	// W61: a group of RFC 7919, which is no different from what OpenSSL makes: p mod 24 is 23.
+	group := dhparams.Builtin(3072)
+	n.post("/dhparams", api.DHParamsImport{DHParams: group.PEM()}).want(204)
+	n.get("/dhparams").want(200).same(`{"type":"cluster","date":"2020-06-02T03:04:05Z","generating":false,"bits":3072}`)
+	tag := n.get("/dhparams").header.Get("ETag")
+	values := url.Values{"dhparams": {"in front\n" + group.PEM()}}
+	n.do(request{method: "POST", path: "/dhparams", body: values.Encode(), contentType: "application/x-www-form-urlencoded"}).want(204)
+	if again := n.get("/dhparams").header.Get("ETag"); again != tag || tag == "" {
+		t.Errorf("the same parameters again: ETag %s after %s", again, tag)
+	}
+	n.do(request{method: "POST", path: "/dhparams", body: api.DHParamsImport{DHParams: group.PEM()},
+		header: map[string]string{"If-Match": `"0-0"`}}).fails(api.CodePrecondition)
+}
+
+func TestW25_DHParamsFaultsAreNamed(t *testing.T) {
+	t.Parallel()
+	n := start(t, nil)
+	even := &dhparams.Params{P: new(big.Int).Lsh(big.NewInt(1), 600), G: big.NewInt(1)}
+	for why, test := range map[string]struct {
+		text   string
+		faults int
+	}{
+		"missing":           {"", 1},
+		"not PEM":           {"hello", 1},
+		"cut off":           {"-----BEGIN DH PARAMETERS-----\nMEYC", 1},
+		"another block":     {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 1},
+		"built-in already":  {dhparams.Builtin(2048).PEM(), 1},
+		"small, even, g=1":  {even.PEM(), 3},
+		"longer than any":   {strings.Repeat("x", 100_000), 1},
+		"not a number pair": {"-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n", 1},
+	} {
+		t.Run(why, func(t *testing.T) {
+			a := n.post("/dhparams", api.DHParamsImport{DHParams: test.text})
+			a.t = t
+			if e := a.fails(api.CodeInvalid); len(e.Details) != test.faults {
+				t.Errorf("%d faults, want %d: %s", len(e.Details), test.faults, a.body)
+			}
+		})
+	}
+	n.post("/dhparams", "").fails(api.CodeMalformed)
+	n.post("/dhparams", `{"dhparams":[]}`).fails(api.CodeInvalid, "dhparams")
+	n.get("/dhparams").same(`{"type":"builtin","generating":false,"bits":2048}`)
+}

@@ -1,0 +1,147 @@
+package server
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"strings"
+	"testing"
+
+	"statiko/api"
+	"statiko/secret"
+)
+
+func TestState_RoundTrip(t *testing.T) {
+	t.Parallel()
+	n := start(t, nil)
+	n.certificate("wild")
+	n.post("/site", `{"domain":"docs.example.org","aliases":["www.docs.example.org"],"tls":{"type":"imported","cert":"wild"}}`).want(200)
+	n.site("plain.example.org")
+	backup := n.get("/state").want(200)
+	if got := backup.header.Get("Content-Length"); got == "" {
+		t.Error("no Content-Length")
+	}
+	if tag := backup.header.Get("ETag"); tag == "" {
+		t.Error("no ETag")
+	}
+	n.do(request{method: "DELETE", path: "/site/docs.example.org"}).want(204)
+	n.do(request{method: "DELETE", path: "/certificate/wild"}).want(204)
+	n.site("later.example.org")
+
+	var dry api.StateDryRun
+	n.post("/state?dryRun=1", backup.body).want(200).into(&dry)
+	if got := dry.Added["sites"]; len(got) != 1 || got[0] != "docs.example.org" {
+		t.Errorf("dry run: %+v", dry)
+	}
+	if got := dry.Removed["sites"]; len(got) != 1 || got[0] != "later.example.org" || len(dry.Changed) != 0 || len(dry.Added["secrets"]) != 1 {
+		t.Errorf("dry run: %+v", dry)
+	}
+	n.get("/site/docs.example.org").fails(api.CodeNotFound)
+
+	n.post("/state", backup.body).want(204)
+	if again := n.get("/state").want(200); !bytes.Equal(again.body, backup.body) {
+		t.Errorf("restored:\n%s\nwant\n%s", again.body, backup.body)
+	}
+	n.do(request{method: "PUT", path: "/state", body: `{"sites":[]}`}).want(204)
+	n.get("/site").same("[]")
+	n.get("/certificate").same("[]")
+}
+
+func TestState_ChunkedBodyOfUnknownLength(t *testing.T) {
+	t.Parallel()
+	n := start(t, nil)
+	n.do(request{method: "POST", path: "/state", body: io.MultiReader(strings.NewReader(`{"sites":[{"domain":"a.example.org",`),
+		strings.NewReader(`"aliases":null,"tls":{"type":"selfsigned"},"app":null}]}`))}).want(204)
+	n.get("/site/a.example.org").want(200)
+}
+
+func TestW9_IncompleteDocumentsChangeNothing(t *testing.T) {
+	t.Parallel()
+	n := start(t, nil)
+	n.certificate("wild")
+	n.post("/site", `{"domain":"docs.example.org","tls":{"type":"imported","cert":"wild"}}`).want(200)
+	before := n.get("/state").body
+	foreign, err := secret.NewKeyring(keyB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := foreign.Seal([]byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b64 := base64.StdEncoding.EncodeToString(sealed)
+	site := `{"domain":"docs.example.org","aliases":null,"tls":{"type":"imported","cert":"wild"},"app":null}`
+	for why, test := range map[string]struct {
+		body, code string
+		fields     []string
+	}{
+		"empty":           {``, api.CodeMalformed, nil},
+		"cut off":         {string(before[:len(before)/2]), api.CodeMalformed, []string{""}},
+		"no sites":        {`{}`, api.CodeInvalid, []string{"sites"}},
+		"sites null":      {`{"sites":null}`, api.CodeInvalid, []string{"sites"}},
+		"no certificate":  {`{"sites":[` + site + `]}`, api.CodeInvalid, []string{"sites[0].tls.cert"}},
+		"duplicate":       {`{"sites":[{"domain":"a.example.org"},{"domain":"b.example.org","aliases":["A.example.org"]}]}`, api.CodeInvalid, []string{"sites[1].aliases[0]"}},
+		"another key":     {`{"sites":[],"keyId":"` + foreign.ID() + `"}`, api.CodeForeignKey, []string{"keyId"}},
+		"foreign secrets": {`{"sites":[],"secrets":{"cert/imported/a":"` + b64 + `","cert/imported/b":"AA=="}}`, api.CodeInvalid, []string{`secrets["cert/imported/a"]`, `secrets["cert/imported/b"]`}},
+		"unknown member":  {`{"sites":[],"sights":[]}`, api.CodeInvalid, []string{"sights"}},
+	} {
+		t.Run(why, func(t *testing.T) {
+			for _, query := range []string{"", "?dryRun=1"} {
+				a := n.post("/state"+query, test.body)
+				a.t = t
+				a.fails(test.code, test.fields...)
+			}
+		})
+	}
+	if after := n.get("/state").body; !bytes.Equal(before, after) {
+		t.Errorf("the state changed:\n%s", after)
+	}
+	n.post("/state", strings.Repeat(" ", 1<<20)+`{"sites":[]}`).fails(api.CodeTooLarge)
+	n.do(request{method: "POST", path: "/state", body: `{"sites":[]}`, contentType: "application/x-www-form-urlencoded"}).fails(api.CodeMediaType)
+}
+
+func TestState_IfMatch(t *testing.T) {
+	t.Parallel()
+	n := start(t, nil)
+	n.site("a.example.org")
+	tag := n.get("/state").header.Get("ETag")
+	set := func(tag string) *answer {
+		return n.do(request{method: "POST", path: "/state", body: `{"sites":[]}`, header: map[string]string{"If-Match": tag}})
+	}
+	n.site("b.example.org")
+	set(tag).fails(api.CodePrecondition)
+	a := set(n.get("/state").header.Get("ETag")).want(204)
+	if got := n.get("/state").header.Get("ETag"); got != a.header.Get("ETag") {
+		t.Errorf("ETag %s, at the restore %s", got, a.header.Get("ETag"))
+	}
+	n.get("/site").same("[]")
+}
+
+// What an old key sealed is sealed with the current one, so that the old one can be thrown away.
+func TestState_SecretsOfAnOldKeyAreSealedAgain(t *testing.T) {
+	t.Parallel()
+	old := start(t, nil)
+	old.certificate("wild")
+	var document map[string]any
+	old.get("/state").into(&document)
+	for _, keyID := range []bool{true, false} {
+		if !keyID {
+			delete(document, "keyId") // as the earlier program writes it
+		}
+		n := startWith(t, nil, keyB, keyA)
+		both := n.keyring
+		n.post("/state", document).want(204)
+		sealed, ok := n.store.Snapshot().Secret("cert/imported/wild")
+		if !ok {
+			t.Fatal("the secret was not restored")
+		}
+		if _, id, err := both.OpenID(sealed.Sealed); err != nil || id != both.ID() {
+			t.Errorf("the secret is sealed with %s (%v), want %s", id, err, both.ID())
+		}
+		var restored struct{ KeyID string }
+		if err := json.Unmarshal(n.get("/state").body, &restored); err != nil || restored.KeyID != both.ID() {
+			t.Errorf("the document names the key %q, want %s", restored.KeyID, both.ID())
+		}
+	}
+}
