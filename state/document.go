@@ -95,6 +95,10 @@ func (p *documentParser) parse() (*Document, error) {
 		offset := len(p.data)
 		if s, ok := err.(*json.SyntaxError); ok {
 			offset = int(s.Offset)
+			if offset < len(p.data) || s.Error() != "unexpected end of JSON input" {
+				// It counts the offending byte as read.
+				offset--
+			}
 		}
 		p.faultAt(offset, "", "is not JSON: "+err.Error())
 		return nil, invalid("state document", p.faults)
@@ -227,14 +231,17 @@ func (p *documentParser) readKind(k kindInfo, raw []byte, offset int) {
 func (p *documentParser) readObject(k kindInfo, e element) {
 	o, err := k.decode(e.name, e.raw)
 	if err != nil {
-		f := Fault{Message: err.Error()}
+		f := Fault{Message: plainJSONError(err)}
 		if m, ok := err.(*memberError); ok {
 			f = Fault{Field: m.member, Message: plainJSONError(m.err)}
 		}
 		p.reject(e, []Fault{f})
 		return
 	}
-	before := o.Key().Name
+	var before *Site
+	if site, ok := o.(*Site); ok && !p.strict {
+		before = site.Clone()
+	}
 	if faults := normalize(o); len(faults) > 0 {
 		p.reject(e, faults)
 		return
@@ -253,8 +260,8 @@ func (p *documentParser) readObject(k kindInfo, e element) {
 		p.reject(e, faults)
 		return
 	}
-	if !p.strict && before != site.Domain {
-		p.doc.Repairs = append(p.doc.Repairs, fmt.Sprintf("%s: the domain %q is stored as %q", e.path, before, site.Domain))
+	if !p.strict {
+		p.doc.Repairs = append(p.doc.Repairs, siteRepairs(e.path, before, site)...)
 	}
 	if p.strict {
 		p.places[site.Domain] = e

@@ -30,7 +30,11 @@ func (s *Snapshot) WriteDocument(w io.Writer, o DocumentOptions) error {
 	}
 	if s.head.KeyID != "" {
 		d.member(memberKeyID)
-		d.value([]byte(strconv.Quote(s.head.KeyID)), "  ")
+		id, err := marshal(s.head.KeyID)
+		if err != nil {
+			return err
+		}
+		d.value(id, "  ")
 	}
 	if o.Revision {
 		d.member(memberRevision)

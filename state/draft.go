@@ -248,6 +248,9 @@ func (d *Draft) unused(k Key) error {
 	if len(users) == 0 {
 		if d.base.RevisionOf(g) != 0 {
 			d.writes[g] = nil
+		} else {
+			// The draft itself may have touched it.
+			delete(d.writes, g)
 		}
 		return nil
 	}

@@ -80,6 +80,12 @@ func (k Kind) InDocument() bool {
 	return r >= 0 && kinds[r].layout != notInDocument
 }
 
+// Replicated tells whether every node keeps the kind's objects in its snapshot.
+func (k Kind) Replicated() bool {
+	r := k.rank()
+	return r >= 0 && kinds[r].replica
+}
+
 // Kinds returns all kinds that callers name, in the table's order.
 func Kinds() []Kind {
 	var ks []Kind

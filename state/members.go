@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sort"
+	"time"
 )
 
 // extras are the members of a JSON object that this version does not know. They are kept when the object is
@@ -50,6 +51,9 @@ func (e *memberError) Unwrap() error { return e.err }
 func plainJSONError(err error) string {
 	if t, ok := err.(*json.UnmarshalTypeError); ok {
 		return fmt.Sprintf("is a %s, which does not belong here", t.Value)
+	}
+	if t, ok := err.(*time.ParseError); ok {
+		return fmt.Sprintf("%q is not a time like 2006-01-02T15:04:05Z", t.Value)
 	}
 	return err.Error()
 }

@@ -45,11 +45,14 @@ func CheckDomain(name string) (string, error) {
 	if strings.Contains(trimmed, "*") {
 		return "", fmt.Errorf("%q: wildcards are not supported; name each host", name)
 	}
-	if _, err := netip.ParseAddr(trimmed); err == nil {
-		return "", fmt.Errorf("%q is an address, not a host name", name)
-	}
 	ascii, err := hostnames.ToASCII(trimmed)
-	if err != nil {
+	// Some characters are mapped to a dot or to digits, so that what they make is looked at as well.
+	for _, form := range []string{trimmed, ascii} {
+		if _, err := netip.ParseAddr(form); err == nil {
+			return "", fmt.Errorf("%q is an address, not a host name", name)
+		}
+	}
+	if err != nil || strings.HasSuffix(ascii, ".") {
 		return "", fmt.Errorf("%q is not a host name (letters, digits and inner hyphens, in parts of at most 63 joined by dots)", name)
 	}
 	return ascii, nil

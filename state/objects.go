@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // App is one bundle: what its archive is and hashes to. The bytes are in the repository. A bundle's content never
@@ -72,6 +73,10 @@ func (a *App) normalize() []Fault {
 		faults = append(faults, Fault{Field: "size", Message: "is negative"})
 	}
 	a.Uploaded = a.Uploaded.UTC().Truncate(time.Second)
+	if y := a.Uploaded.Year(); y < 0 || y > 9999 {
+		// RFC 3339 has no more, and the time zone may have moved it over the end.
+		faults = append(faults, Fault{Field: "uploaded", Message: "is not a time of the years 0 to 9999"})
+	}
 	return faults
 }
 
@@ -242,8 +247,13 @@ func normalize(o Object) []Fault {
 			return []Fault{{Field: "pem", Message: "is missing"}}
 		}
 	case *Record:
-		if o.Name == "" {
-			return []Fault{{Message: "has no name"}}
+		switch {
+		case o.Kind.InDocument():
+			return []Fault{{Message: fmt.Sprintf("objects of kind %q are not records", o.Kind)}}
+		case o.Name == "" || !utf8.ValidString(o.Name):
+			return []Fault{{Message: "has no name, or one that is not valid UTF-8"}}
+		case !json.Valid(o.Data):
+			return []Fault{{Message: "is not JSON"}}
 		}
 	}
 	return nil

@@ -170,6 +170,22 @@ func (s *Snapshot) ChangedSince(revision int64) ([]Key, bool) {
 	return keys, true
 }
 
+// Keys yields the keys of all objects, those of the index kinds too.
+func (s *Snapshot) Keys() iter.Seq[Key] {
+	return func(yield func(Key) bool) {
+		for r, k := range kinds {
+			more := true
+			s.objects[r].Scan(func(name string, _ entry) bool {
+				more = yield(Key{k.kind, name})
+				return more
+			})
+			if !more {
+				return
+			}
+		}
+	}
+}
+
 func get[T Object](s *Snapshot, k Key) (T, bool) {
 	o, rev := s.get(k)
 	if rev == 0 {

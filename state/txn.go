@@ -8,7 +8,7 @@ import (
 // Limits of one transaction, which are etcd's (128 comparisons, 128 operations, 1.5 MiB a request) less what a
 // backend adds of its own: comparing head and fence, writing the operation's id.
 const (
-	MaxCompares = 126
+	MaxCompares = 125
 	MaxWrites   = 127
 	MaxTxnBytes = 1 << 20
 )
