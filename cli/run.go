@@ -120,7 +120,7 @@ func finish(cmd *cobra.Command) {
 	}
 	if cmd.Runnable() {
 		if cmd.Args == nil {
-			cmd.Args = cobra.NoArgs
+			cmd.Args = noArguments
 		}
 		return
 	}
@@ -137,6 +137,18 @@ func finish(cmd *cobra.Command) {
 		return usageError(cmd, "unknown command %q", args[0])
 	}
 	cmd.SuggestionsMinimumDistance = 2
+}
+
+// noArguments refuses arguments, with a word on the likely reason.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	f := usageError(cmd, "unexpected argument %q", args[0])
+	if cmd.Flags().Changed("wait") {
+		return f.withHint("--wait takes its value with an equals sign: --wait=%s", args[0])
+	}
+	return f
 }
 
 // addShortForms gives -n, -p and -k to every command that does not use the letter for something else.
