@@ -67,8 +67,7 @@ func TestUpload_Faults(t *testing.T) {
 		"too many parts":       {append(make([]part, maxUploadParts), name, typ, file), api.CodeMalformed, nil},
 	} {
 		t.Run(why, func(t *testing.T) {
-			a := n.upload(test.parts...)
-			a.t = t
+			a := n.in(t).upload(test.parts...)
 			a.fails(test.code, test.fields...)
 		})
 	}

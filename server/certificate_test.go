@@ -87,8 +87,7 @@ func TestImportCertificate_EveryReasonAtOnce(t *testing.T) {
 		"longer than can be stored": {c{Name: "x", Certificate: cert + strings.Repeat("\n", secret.MaxPairPart), Key: key}, []string{"cert"}},
 	} {
 		t.Run(why, func(t *testing.T) {
-			a := n.post("/certificate", test.body)
-			a.t = t
+			a := n.in(t).post("/certificate", test.body)
 			a.fails(api.CodeInvalid, test.fields...)
 			if strings.Contains(string(a.body), "PRIVATE KEY-----") {
 				t.Errorf("the answer shows a key: %s", a.body)

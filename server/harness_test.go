@@ -394,3 +394,10 @@ func (n *node) certificate(name string) {
 	cert, key := pair(n.t, certs.Request{Names: []string{"example.org"}})
 	n.post("/certificate", api.CertificateImport{Name: name, Certificate: cert, Key: key}).want(204)
 }
+
+// in returns the node for a test inside of the one that started it.
+func (n *node) in(t testing.TB) *node {
+	other := *n
+	other.t = t
+	return &other
+}

@@ -104,8 +104,7 @@ func TestCreateSite_EveryFaultAtOnce(t *testing.T) {
 	} {
 		before := n.store.Snapshot().Revision()
 		t.Run(name, func(t *testing.T) {
-			a := n.post("/site", test.body)
-			a.t = t
+			a := n.in(t).post("/site", test.body)
 			a.fails(test.code, test.fields...)
 		})
 		if n.store.Snapshot().Revision() != before {

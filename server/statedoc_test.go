@@ -88,8 +88,7 @@ func TestW9_IncompleteDocumentsChangeNothing(t *testing.T) {
 	} {
 		t.Run(why, func(t *testing.T) {
 			for _, query := range []string{"", "?dryRun=1"} {
-				a := n.post("/state"+query, test.body)
-				a.t = t
+				a := n.in(t).post("/state"+query, test.body)
 				a.fails(test.code, test.fields...)
 			}
 		})
