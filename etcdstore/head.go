@@ -1,0 +1,76 @@
+package etcdstore
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"statiko/state"
+)
+
+// version is that of the keys and objects that this program reads and writes.
+const version = 1
+
+// headRecord is the value of the head key.
+type headRecord struct {
+	ID         string `json:"id"`
+	Epoch      int64  `json:"epoch"`
+	Generation int64  `json:"generation"`
+	KeyID      string `json:"keyId,omitempty"`
+	// MinReader and MinWriter are the lowest versions that may read and change the state.
+	MinReader int `json:"minReader,omitempty"`
+	MinWriter int `json:"minWriter,omitempty"`
+
+	// revision is that of the key's last change.
+	revision int64
+}
+
+func newHead(keyID string) headRecord {
+	return headRecord{ID: rand.Text(), Epoch: 1, Generation: 1, KeyID: keyID, MinReader: version, MinWriter: version}
+}
+
+func (h headRecord) state() state.Head {
+	return state.Head{ID: h.ID, Epoch: h.Epoch, Generation: h.Generation, KeyID: h.KeyID}
+}
+
+// epochBits is how many bits of a snapshot's revision are etcd's own.
+const epochBits = 40
+
+// lift returns the snapshot's revision for one of etcd's. etcd's go back when an older copy of it is put in force,
+// which is a new epoch; a snapshot's never do.
+func (h headRecord) lift(revision int64) int64 { return (h.Epoch-1)<<epochBits + revision }
+
+// lower is the inverse of lift. 0, which stands for what does not exist, stays.
+func (h headRecord) lower(revision int64) int64 { return revision & (1<<epochBits - 1) }
+
+// same tells whether two heads are of one history and generation.
+func (h headRecord) same(o headRecord) bool {
+	return h.ID == o.ID && h.Epoch == o.Epoch && h.Generation == o.Generation
+}
+
+func (h headRecord) encode() (string, error) {
+	b, err := json.Marshal(h)
+	return string(b), err
+}
+
+func decodeHead(kv *mvccpb.KeyValue) (headRecord, error) {
+	var h headRecord
+	if err := json.Unmarshal(kv.Value, &h); err != nil || h.ID == "" || h.Generation < 1 {
+		return h, fmt.Errorf("the key %s in etcd does not say which state this is", kv.Key)
+	}
+	h.revision = kv.ModRevision
+	if h.MinReader > version {
+		return h, fmt.Errorf("the state in etcd is of a newer version (%d) than this program can read (%d): update this node", h.MinReader, version)
+	}
+	return h, nil
+}
+
+// witness is an operation, or the head, that was seen in etcd: what was at Revision under Key stays there for ever
+// in this history, until it is compacted.
+type witness struct {
+	Key      string `json:"key"`
+	Revision int64  `json:"revision"`
+	Value    string `json:"value"`
+}
