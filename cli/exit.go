@@ -170,7 +170,7 @@ func causeText(err error) string {
 	}
 	lines := []string{fmt.Sprintf("%s (status %d, %s)", e.Message, e.Status, e.Code)}
 	for _, d := range e.Details {
-		if d.Message != e.Message || d.Field != "" || d.Line > 0 {
+		if d.Message != e.Message || d.Line > 0 {
 			lines = append(lines, "  "+d.String())
 		}
 	}

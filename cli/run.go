@@ -76,6 +76,7 @@ The key: stored by "stkcli auth psk", else NODE_KEY.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%v", err) })
 	f := root.PersistentFlags()
 	a.given = f.Changed
 	f.StringVarP(&a.flags.node, "node", "N", "", "the node's address: host or host:port (short also -n, where free)")
