@@ -18,7 +18,7 @@ func (s *Server) authenticate(c *call) error {
 	value := strings.Trim(c.r.Header.Get("Authorization"), " \t")
 	value = strings.TrimPrefix(value, "Bearer ")
 	switch {
-	case s.PSK == "":
+	case !s.hasPSK:
 		return unauthorized("no method of authentication is enabled on this node")
 	case value == "":
 		return unauthorized("this route needs the header Authorization")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 
 	"statiko/api"
@@ -9,7 +10,7 @@ import (
 // info answers GET /info.
 func (s *Server) info(c *call) error {
 	i := api.Info{AuthMethods: []string{}, Version: s.Version, Hostname: s.NodeName}
-	if s.PSK != "" {
+	if s.hasPSK {
 		i.AuthMethods = append(i.AuthMethods, "psk")
 	}
 	return c.json(http.StatusOK, i)
@@ -20,12 +21,26 @@ func (s *Server) healthz(c *call) error {
 	return c.json(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz answers GET /readyz: whether the node can be sent requests for sites.
+// readyz answers GET /readyz: whether the node can be sent requests for sites. That is so once the web server runs
+// and the state was applied for the first time, and nothing else speaks against it.
 func (s *Server) readyz(c *call) error {
-	if err := s.Ready(); err != nil {
+	if err := s.notReady(); err != nil {
 		return api.Errorf(api.CodeNotReady, "the node is not ready: %v", err)
 	}
 	return c.json(http.StatusOK, map[string]string{"status": "ready"})
+}
+
+func (s *Server) notReady() error {
+	sync := s.Reconciler.Status()
+	switch web := s.WebServer(); {
+	case !web.Running && web.Err != nil:
+		return web.Err
+	case !web.Running:
+		return errors.New("the web server does not run")
+	case sync.Revision == 0 && (sync.Running || s.Store.Snapshot().Revision() > 0):
+		return errors.New("the state is not applied yet")
+	}
+	return s.Ready()
 }
 
 // sync answers POST /sync.

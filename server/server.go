@@ -58,7 +58,8 @@ type Options struct {
 
 	// Leader returns the name of the node that leads, or false if nobody is known to; nil means nobody.
 	Leader func() (string, bool)
-	// Ready says why the node is not ready; nil, or a nil error, means that it is.
+	// Ready says why the node is not ready although it serves what it knew at its start; nil, or a nil error, means
+	// that it is.
 	Ready func() error
 	// Generating tells whether this node is making Diffie-Hellman parameters; nil means never.
 	Generating func() bool
@@ -88,8 +89,9 @@ type Options struct {
 // Server answers requests to the API. Its methods are safe for concurrent use.
 type Server struct {
 	Options
-	// psk is the SHA-256 of Options.PSK.
+	// psk is the SHA-256 of Options.PSK, which is not kept; hasPSK tells whether there was one.
 	psk       [sha256.Size]byte
+	hasPSK    bool
 	attempts  *attempts
 	started   time.Time
 	builtinDH *dhparams.Params
@@ -138,7 +140,8 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{Options: o, psk: sha256.Sum256([]byte(o.PSK)), started: o.Now()}
+	s := &Server{Options: o, psk: sha256.Sum256([]byte(o.PSK)), hasPSK: o.PSK != "", started: o.Now()}
+	s.PSK = ""
 	s.attempts = newAttempts(o.Now)
 	s.builtinDH, s.checkingDH = dhparams.Builtin(o.DHBits), make(chan struct{}, 1)
 	s.private = s.chain(routes(), true)

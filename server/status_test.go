@@ -202,7 +202,7 @@ func TestStoreAway_SitesAreServedAndChangesSay503(t *testing.T) {
 	n.site("docs.example.org")
 	lost := *n.server
 	o := lost.Options
-	o.Store = away{n.store}
+	o.Store, o.PSK = away{n.store}, testPSK
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -268,6 +268,17 @@ func TestHealthAndReadiness(t *testing.T) {
 		t.Errorf("answer %s %v", a.body, a.header)
 	}
 	n.do(request{method: "GET", path: "/healthz", anonymous: true}).want(200)
+
+	// Before the first sync ends the API answers, and says that it is not ready.
+	reason = nil
+	n.reconciler.set(func(p *played) { p.follow = false })
+	n.get("/readyz").fails(api.CodeNotReady)
+	n.get("/site").want(200)
+	n.site("docs.example.org")
+	n.reconciler.set(func(p *played) { p.follow = true })
+	n.get("/readyz").want(200)
+	n.web.Running = false
+	n.get("/readyz").fails(api.CodeNotReady)
 }
 
 func BenchmarkStatus10000Sites(b *testing.B) {
