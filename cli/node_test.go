@@ -18,9 +18,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -35,6 +37,7 @@ type scriptedNode struct {
 	old     bool
 	log     []string
 	dir     string
+	config  atomic.Pointer[tls.Config]
 }
 
 // scriptedAnswer is one line of the file:
@@ -178,39 +181,39 @@ func certificate() (tls.Certificate, string, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, api.PinOf(leaf), err
 }
 
-// startNode is the script's command node. With -newkey the node has another key but the same address.
+// startNode is the script's command node. With -newkey the node that runs gets another key.
 func startNode(ts *testscript.TestScript, _ bool, args []string) {
-	n := &scriptedNode{dir: ts.Getenv("WORK")}
+	answers, err := parseAnswers(ts.ReadFile(args[len(args)-1]))
+	ts.Check(err)
+	flags := args[:len(args)-1]
+	if slices.Contains(flags, "-newkey") {
+		ts.Setenv("PIN", worldOf(ts).node.newKey(ts))
+		return
+	}
+	n := &scriptedNode{dir: ts.Getenv("WORK"), answers: answers, old: slices.Contains(flags, "-old")}
 	s := httptest.NewUnstartedServer(n)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients hang up after looking at the certificate
-	plain, again := false, false
-	for _, arg := range args[:len(args)-1] {
-		plain, n.old, again = plain || arg == "-http", n.old || arg == "-old", again || arg == "-newkey"
-	}
-	var err error
-	n.answers, err = parseAnswers(ts.ReadFile(args[len(args)-1]))
-	ts.Check(err)
-	if again {
-		worldOf(ts).stop()
-		s.Listener.Close()
-		s.Listener, err = net.Listen("tcp", ts.Getenv("NODE"))
-		ts.Check(err)
-	}
-	if plain {
+	if slices.Contains(flags, "-http") {
 		s.Start()
 	} else {
-		cert, pin, err := certificate()
-		ts.Check(err)
-		s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+		ts.Setenv("PIN", n.newKey(ts))
+		s.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return n.config.Load(), nil }}
 		s.EnableHTTP2 = true
 		s.StartTLS()
-		ts.Setenv("PIN", pin)
 	}
 	ts.Defer(s.Close)
-	worldOf(ts).node, worldOf(ts).stop = n, s.Close
+	worldOf(ts).node = n
 	host, port, err := net.SplitHostPort(s.Listener.Addr().String())
 	ts.Check(err)
 	ts.Setenv("NODE", s.Listener.Addr().String())
 	ts.Setenv("HOST", host)
 	ts.Setenv("PORT", port)
+}
+
+// newKey gives the node a key and certificate, and returns the key's pin.
+func (n *scriptedNode) newKey(ts *testscript.TestScript) string {
+	cert, pin, err := certificate()
+	ts.Check(err)
+	n.config.Store(&tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}})
+	return pin
 }

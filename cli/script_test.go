@@ -62,7 +62,6 @@ type worldKey struct{}
 // world is what one script has set up.
 type world struct {
 	node     *scriptedNode
-	stop     func()
 	terminal bool
 	input    string
 }
