@@ -150,8 +150,8 @@ func signatureFaults(signature string) []state.Fault {
 	if len(signature) > MaxSignature {
 		return []state.Fault{{Field: "signature", Message: fmt.Sprintf("is longer than %d characters", MaxSignature)}}
 	}
-	if _, err := base64.StdEncoding.DecodeString(signature); err != nil {
-		return []state.Fault{{Field: "signature", Message: "is not base64"}}
+	if _, err := (Meta{Signature: signature}).SignatureBytes(); err != nil {
+		return []state.Fault{{Field: "signature", Message: err.Error()}}
 	}
 	return nil
 }

@@ -224,6 +224,7 @@ func (r *Reconciler) note(o *outcome) {
 		return
 	}
 	if o.err != nil {
+		r.await(st, domain, o.step.Want.Pair) // a new one may be the remedy
 		r.report(st, o.step.Site, o.err.Error(), false)
 		if st.refused++; st.refused == 1 {
 			// The web server may have refused a name that another site of the same pass gave up.
@@ -298,6 +299,14 @@ func (r *Reconciler) forget(domain string) {
 	r.records.forget(domain)
 }
 
+// await has the domain looked at when the pair changes, beside the one that it presents. r.mu is held.
+func (r *Reconciler) await(st *site, domain, name string) {
+	if st.awaited != name && st.awaited != st.applied.Pair {
+		r.noPair(st.awaited, domain)
+	}
+	st.awaited, r.byPair[name] = name, domain
+}
+
 // noPair notes that the domain neither presents the pair nor waits for it. r.mu is held.
 func (r *Reconciler) noPair(name, domain string) {
 	if r.byPair[name] == domain {
@@ -327,11 +336,7 @@ func (r *Reconciler) report(st *site, want *state.Site, problem string, waiting 
 	st.waiting = waiting
 	if waiting {
 		r.unsettledSites[want.Domain] = true
-		awaited := secret.PairName(state.PrefixSelfSigned, want.Domain, want.Aliases)
-		if st.awaited != awaited && st.awaited != st.applied.Pair {
-			r.noPair(st.awaited, want.Domain)
-		}
-		st.awaited, r.byPair[awaited] = awaited, want.Domain
+		r.await(st, want.Domain, secret.PairName(state.PrefixSelfSigned, want.Domain, want.Aliases))
 	} else {
 		delete(r.unsettledSites, want.Domain)
 	}
