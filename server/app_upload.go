@@ -30,7 +30,8 @@ type upload struct {
 // uploadApp answers POST /app. The parts come in any order; the file goes to disk as it comes, and nothing else
 // does. After a fault the rest is read and thrown away, for a caller that is still sending does not listen.
 func (s *Server) uploadApp(c *call) error {
-	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, s.MaxUpload+uploadOverhead)
+	whole := c.r.Body
+	c.r.Body = http.MaxBytesReader(c.w, whole, s.MaxUpload+uploadOverhead)
 	parts, err := c.r.MultipartReader()
 	if err != nil {
 		return api.Errorf(api.CodeMediaType, "an upload is of type multipart/form-data with a boundary; this is %s",
@@ -43,6 +44,9 @@ func (s *Server) uploadApp(c *call) error {
 		}
 	}()
 	if err := s.readUpload(c.r.Context(), &u, parts); err != nil {
+		// Running into the limit also makes net/http linger before it closes the connection.
+		drain(c.r.Body, s.MaxUpload+uploadOverhead)
+		drain(whole, s.MaxUpload)
 		return err
 	}
 	if u.file == nil && len(u.faults) == 0 {

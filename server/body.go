@@ -56,6 +56,7 @@ func (c *call) read(limit int64) (data []byte, mediaType string, params map[stri
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
+			drain(c.r.Body, limit)
 			return nil, "", nil, err
 		}
 		return nil, "", nil, malformed("the body ended early: %v", err)
@@ -64,6 +65,12 @@ func (c *call) read(limit int64) (data []byte, mediaType string, params map[stri
 		return nil, "", nil, malformed("the body is empty; this route needs a JSON object")
 	}
 	return data, mediaType, params, nil
+}
+
+// drain throws away at most limit bytes of a body that is refused. A caller that is still sending would see the
+// connection break instead of the answer.
+func drain(body io.Reader, limit int64) {
+	_, _ = io.CopyN(io.Discard, body, limit) // whatever happens, the refusal is what matters
 }
 
 // unsupported says that a body is of a type that the route does not take.

@@ -37,7 +37,7 @@ func TestClient_SeesTheServersErrors(t *testing.T) {
 		"precondition":   {second(c.ChangeSite(ctx, "a.example.org", api.SiteChange{Aliases: &none}, api.IfMatch(`"0-0"`))), state.ErrPrecondition},
 		"bad document":   {c.SetState(ctx, strings.NewReader(`{"sites":null}`), -1), state.ErrInvalid},
 		"foreign key":    {c.SetState(ctx, strings.NewReader(`{"sites":[],"keyId":"x"}`), -1), state.ErrForeignKey},
-		"too large":      {c.UploadApp(ctx, "big", "zip", bytes.NewReader(make([]byte, 2<<20)), nil), state.ErrTooLarge},
+		"too large":      {c.UploadApp(ctx, "big", "zip", bytes.NewReader(make([]byte, 1<<20+700_000)), nil), state.ErrTooLarge},
 		"upload":         {c.UploadApp(ctx, "docs-1", "zip", bytes.NewReader(archive), nil), nil},
 		"sync":           {c.Sync(ctx), nil},
 		"parameters":     {c.SetDHParams(ctx, "x"), state.ErrInvalid},
