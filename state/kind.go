@@ -13,7 +13,9 @@ const (
 	KindDHParams   Kind = "dhparams"
 	KindQuarantine Kind = "quarantine"
 
+	// KindMember is who belongs to the cluster; KindNode, under the lease of its process, who is up.
 	KindMember    Kind = "members"
+	KindNode      Kind = "nodes"
 	KindEvent     Kind = "events"
 	KindAudit     Kind = "audit"
 	KindChallenge Kind = "challenges"
@@ -57,6 +59,7 @@ var kinds = [...]kindInfo{
 	{kind: KindApp, layout: asList, replica: true, decode: decodeApp},
 	{kind: KindQuarantine, layout: asList, replica: true, decode: decodeQuarantined},
 	{kind: KindMember, replica: true, decode: decodeRecord(KindMember)},
+	{kind: KindNode, replica: true, decode: decodeRecord(KindNode)},
 	{kind: KindEvent, replica: true, decode: decodeRecord(KindEvent)},
 	{kind: KindAudit, decode: decodeRecord(KindAudit)},
 	{kind: KindChallenge, replica: true, decode: decodeRecord(KindChallenge)},
