@@ -30,7 +30,7 @@ func (s *Server) chain(routes []route, authenticate bool) http.Handler {
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
-					panic(p) // net/http's own way of cutting a connection
+					panic(http.ErrAbortHandler) // net/http's own way of cutting a connection
 				}
 				s.caught(c, p)
 			}
