@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -77,6 +78,9 @@ func (b *bench) newNode(name string) (*node, error) {
 
 // start starts the process, and returns when it runs, not when it answers.
 func (n *node) start() (err error) {
+	if n.process != nil && n.process.ended() == nil {
+		return errors.New("the node runs already")
+	}
 	n.client, err = api.New(api.Options{Node: "127.0.0.1", Port: n.apiPort, Token: n.psk, Insecure: true, Timeout: serveTimeout})
 	if err != nil {
 		return err

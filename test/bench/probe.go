@@ -70,9 +70,9 @@ func (p *prober) ask(ctx context.Context, s site) error {
 	return err
 }
 
-// until asks again and again, with short pauses.
-func (p *prober) until(ctx context.Context, s site) error {
-	return poll(ctx, serveTimeout, 2*time.Millisecond, s.domain+" is not served", func() error { return p.ask(ctx, s) })
+// until asks again and again. Each try costs the node a handshake, so the pauses are as long as the figure allows.
+func (p *prober) until(ctx context.Context, s site, pause time.Duration) error {
+	return poll(ctx, serveTimeout, pause, s.domain+" is not served", func() error { return p.ask(ctx, s) })
 }
 
 // probers is how many connections askAll has at a time.

@@ -4,84 +4,75 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
-
-	"statiko/api"
 )
 
 // scaled is what was measured on a node with a number of sites.
 type scaled struct {
 	sites int
+	node  *node
+	// served are the sites that it was filled with.
+	served []site
 	// restored is how long it took from a restore without certificates until all sites were served.
 	restored time.Duration
-	// answers and serves are how long after the start of the process the API and all sites answered; asking is the
-	// processor time that the asking cost, nodeTime what the node used.
-	answers, serves, asking, nodeTime time.Duration
-	peak, settled                     int64
-	adds                              []time.Duration
-	create, change, deploy            []time.Duration
+	// answers is how long after the start of the process the API answered, last the site that is applied last,
+	// while nobody asks for others, and serves every site; asking is the processor time that asking all cost, and
+	// nodeTime what the node used meanwhile.
+	answers, last, serves, asking, nodeTime time.Duration
+	peak, settled                           int64
+	adds                                    []time.Duration
 }
 
 // joinStop stops the node, whatever happened.
 func joinStop(err error, n *node) error { return errors.Join(err, n.stop()) }
 
 // measureScale looks at nodes with few and with many sites.
-func measureScale(ctx context.Context, b *bench) error {
+func measureScale(ctx context.Context, b *bench) (err error) {
 	counts := []int{b.size.few, b.size.many}
 	if b.wants("d") {
 		counts = []int{b.size.few, b.size.between, b.size.many}
 	}
 	var all []*scaled
 	for _, count := range counts {
-		s, err := b.measureSites(ctx, count)
-		if err != nil {
+		n, openErr := b.newNode(fmt.Sprintf("sites-%d", count))
+		if openErr != nil {
+			return openErr
+		}
+		// It goes on, at rest, while the next is measured, until changes are compared.
+		defer func() { err = joinStop(err, n) }()
+		s := &scaled{sites: count, node: n}
+		if err := b.measureSites(ctx, s); err != nil {
 			return fmt.Errorf("with %d sites: %w", count, err)
 		}
 		all = append(all, s)
 	}
-	few, many := all[0], all[len(all)-1]
 	if b.wants("b") {
-		b.add(startRows(few, many)...)
+		b.add(startRows(all[0], all[len(all)-1])...)
 	}
 	if b.wants("d") {
-		b.add(commitRows(all)...)
+		return b.measureChanges(ctx, all)
 	}
 	return nil
 }
 
-// measureSites takes one node through its life.
-func (b *bench) measureSites(ctx context.Context, count int) (s *scaled, err error) {
-	n, err := b.newNode(fmt.Sprintf("sites-%d", count))
-	if err != nil {
-		return nil, err
+// measureSites fills one node, starts it anew and adds to it.
+func (b *bench) measureSites(ctx context.Context, s *scaled) (err error) {
+	p := &prober{s.node.https()}
+	if s.served, err = b.fill(ctx, s.node, p, s); err != nil || !b.wants("b") {
+		return err
 	}
-	defer func() { err = joinStop(err, n) }()
-	s = &scaled{sites: count}
-	p := &prober{n.https()}
-	sites, err := b.fill(ctx, n, p, s)
-	if err != nil {
-		return nil, err
+	if err := b.restart(ctx, s.node, p, s); err != nil {
+		return err
 	}
-	if b.wants("b") {
-		if err := b.restart(ctx, n, p, s, sites); err != nil {
-			return nil, err
+	say("  %d sites: %d more, one by one", s.sites, b.size.adds)
+	for i := range b.size.adds {
+		d, err := s.node.addSite(ctx, p, fmt.Sprintf("added-%05d.example.test", i))
+		if err != nil {
+			return err
 		}
-		say("  %d sites: %d more, one by one", count, b.size.adds)
-		for i := range b.size.adds {
-			d, err := n.addSite(ctx, p, fmt.Sprintf("added-%05d.example.test", i))
-			if err != nil {
-				return nil, err
-			}
-			s.adds = append(s.adds, d)
-		}
+		s.adds = append(s.adds, d)
 	}
-	if b.wants("d") {
-		if err := b.commits(ctx, n, s, sites); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+	return nil
 }
 
 // fill starts the node and gives it the sites, with certificates.
@@ -96,7 +87,7 @@ func (b *bench) fill(ctx context.Context, n *node, p *prober, s *scaled) ([]site
 		return nil, err
 	}
 	// The last one first: while it is not ready, asking all the others would only take processor time.
-	if err := p.until(ctx, sites[len(sites)-1]); err != nil {
+	if err := p.until(ctx, sites[len(sites)-1], 20*time.Millisecond); err != nil {
 		return nil, err
 	}
 	if err := p.askAll(ctx, sites); err != nil {
@@ -106,21 +97,36 @@ func (b *bench) fill(ctx context.Context, n *node, p *prober, s *scaled) ([]site
 	return sites, nil
 }
 
-// restart measures a start with everything there.
-func (b *bench) restart(ctx context.Context, n *node, p *prober, s *scaled, sites []site) error {
-	say("  %d sites: stop, start again, ask all", s.sites)
+// restart measures starts with everything there: one that is left alone, and one while all sites are asked for.
+func (b *bench) restart(ctx context.Context, n *node, p *prober, s *scaled) error {
+	say("  %d sites: stop, start again, ask for the last", s.sites)
 	if err := n.stop(); err != nil {
 		return err
 	}
-	asking, began := ownProcessorTime(), time.Now()
+	began := time.Now()
 	if err := n.startReady(ctx); err != nil {
 		return err
 	}
 	s.answers = time.Since(began)
+	// Sites are applied in the order of their names.
+	if err := p.until(ctx, s.served[len(s.served)-1], 20*time.Millisecond); err != nil {
+		return err
+	}
+	s.last = time.Since(began)
+
+	say("  %d sites: stop, start again, ask for all", s.sites)
+	if err := n.stop(); err != nil {
+		return err
+	}
+	asking := ownProcessorTime()
+	began = time.Now()
+	if err := n.startReady(ctx); err != nil {
+		return err
+	}
 	if err := listening(ctx, n.process, n.https()); err != nil {
 		return err
 	}
-	if err := p.askAll(ctx, sites); err != nil {
+	if err := p.askAll(ctx, s.served); err != nil {
 		return err
 	}
 	s.serves = time.Since(began)
@@ -134,47 +140,12 @@ func (b *bench) restart(ctx context.Context, n *node, p *prober, s *scaled, site
 	return err
 }
 
-// commits times single changes, one after the other.
-func (b *bench) commits(ctx context.Context, n *node, s *scaled, sites []site) error {
-	say("  %d sites: %d changes of each kind", s.sites, b.size.changes)
-	timed := func(took *[]time.Duration, change func(i int) error) error {
-		for i := range b.size.changes {
-			began := time.Now()
-			if err := change(i); err != nil {
-				return err
-			}
-			*took = append(*took, time.Since(began))
-		}
-		// What the changes caused, such as certificates, must not disturb the next kind.
-		return poll(ctx, serveTimeout, 20*time.Millisecond, "the changes are not applied", func() error {
-			status, err := n.client.Status(ctx, "", false)
-			if err == nil && status.Sync.Running {
-				err = errors.New("the node is still at it")
-			}
-			return err
-		})
-	}
-	at := func(i int) string { return sites[(i*7919)%len(sites)].domain } // spread over the names
-	return errors.Join(
-		timed(&s.create, func(i int) error {
-			_, err := n.client.CreateSite(ctx, api.SiteCreate{Domain: fmt.Sprintf("created-%05d.example.test", i)})
-			return err
-		}),
-		timed(&s.change, func(i int) error {
-			_, err := n.client.ChangeSite(ctx, at(i), api.SiteChange{Aliases: &[]string{fmt.Sprintf("changed-%05d.example.test", i)}})
-			return err
-		}),
-		timed(&s.deploy, func(i int) error { return n.client.Deploy(ctx, at(i), bundleName((i/len(sites)+i)%bundles)) }),
-	)
-}
-
 // Targets with many sites.
 const (
-	targetServe    = 10  // s
-	targetMemory   = 300 // MB
-	targetOneMore  = 100 // ms
-	megabyte       = 1e6
-	commitsGrowing = "flat means ×1"
+	targetServe   = 10  // s
+	targetMemory  = 300 // MB
+	targetOneMore = 100 // ms
+	megabyte      = 1e6
 )
 
 func startRows(few, many *scaled) []row {
@@ -197,6 +168,7 @@ func startRows(few, many *scaled) []row {
 	return []row{
 		rate,
 		beside("start to the API's answer", "s", func(s *scaled) float64 { return s.answers.Seconds() }),
+		beside("start to the last site's answer, others not asked for", "s", func(s *scaled) float64 { return s.last.Seconds() }),
 		serves,
 		beside("memory at most (VmHWM)", "MB", func(s *scaled) float64 { return float64(s.peak) / megabyte }).atMost(targetMemory),
 		beside("memory when settled (VmRSS)", "MB", func(s *scaled) float64 { return float64(s.settled) / megabyte }),
@@ -207,27 +179,4 @@ func startRows(few, many *scaled) []row {
 // thousandth names a unit's thousandth.
 func thousandth(unit string) string {
 	return map[string]string{"s": "ms", "MB": "kB", "ms": "µs"}[unit]
-}
-
-func commitRows(all []*scaled) []row {
-	few, many := all[0], all[len(all)-1]
-	var rows []row
-	for _, kind := range []struct {
-		what string
-		took func(*scaled) []time.Duration
-	}{
-		{"add a site (POST /site)", func(s *scaled) []time.Duration { return s.create }},
-		{"change a site (PATCH /site)", func(s *scaled) []time.Duration { return s.change }},
-		{"deploy (POST /site/…/app)", func(s *scaled) []time.Duration { return s.deploy }},
-	} {
-		p50 := func(s *scaled) float64 { return milliseconds(percentile(kind.took(s), 50)) }
-		r := row{Part: "d", What: fmt.Sprintf("%s, p50, %d sites", kind.what, many.sites), Unit: "ms", Ours: p50(many)}.
-			against(fmt.Sprintf("%d sites", few.sites), p50(few))
-		for _, s := range slices.Clip(all[1 : len(all)-1]) {
-			r.Growth = fmt.Sprintf("%d sites: %s; ", s.sites, number(p50(s)))
-		}
-		r.Growth += fmt.Sprintf("p99 %s ms; %s", number(milliseconds(percentile(kind.took(many), 99))), commitsGrowing)
-		rows = append(rows, r)
-	}
-	return rows
 }

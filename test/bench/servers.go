@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/andybalholm/brotli"
 
@@ -44,7 +45,7 @@ func serveOurs(ctx context.Context, b *bench) (_ *webServer, err error) {
 	if _, err := n.client.CreateSite(ctx, created, api.Wait(applyWait)); err != nil {
 		return nil, err
 	}
-	if err := (&prober{n.https()}).until(ctx, site{domain: servedHost, text: "ten kilobytes"}); err != nil {
+	if err := (&prober{n.https()}).until(ctx, site{domain: servedHost, text: "ten kilobytes"}, 20*time.Millisecond); err != nil {
 		return nil, err
 	}
 	return &webServer{name: "statiko", process: n.process, port: n.httpsPort, stop: n.stop}, nil

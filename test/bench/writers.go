@@ -22,7 +22,7 @@ func (n *node) addSite(ctx context.Context, p *prober, domain string) (time.Dura
 	if _, err := n.client.CreateSite(ctx, api.SiteCreate{Domain: domain}, api.Wait(applyWait)); err != nil {
 		return 0, fmt.Errorf("add %s: %w", domain, err)
 	}
-	if err := p.until(ctx, site{domain: domain}); err != nil {
+	if err := p.until(ctx, site{domain: domain}, 2*time.Millisecond); err != nil {
 		return 0, err
 	}
 	return time.Since(began), nil
