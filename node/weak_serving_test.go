@@ -109,10 +109,10 @@ func TestW33_DeploysAreSeamless(t *testing.T) {
 	for _, client := range []struct {
 		name string
 		path string
-	}{{"index", "/"}, {"other", "/other.txt"}} {
+	}{{"first", "/"}, {"second", "/other.txt"}, {"third", "/"}, {"fourth", "/other.txt"}} {
 		wg.Go(func() {
 			last := 0
-			pace := time.NewTicker(4 * time.Millisecond) // 250 requests a second each
+			pace := time.NewTicker(8 * time.Millisecond) // 125 requests a second each, 500 in all
 			defer pace.Stop()
 			for {
 				select {
@@ -147,7 +147,7 @@ func TestW33_DeploysAreSeamless(t *testing.T) {
 		if v%10 == 0 { // a new certificate in the same pass is no reason to wait
 			n.addSite(fmt.Sprintf("s%d.test", v))
 		}
-		for requests.Load() < int64(v)*5 && !t.Failed() {
+		for requests.Load() < int64(v)*20 && !t.Failed() {
 			time.Sleep(time.Millisecond) // so that each version is asked for
 		}
 	}

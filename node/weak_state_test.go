@@ -371,32 +371,3 @@ func TestW28_FaultsAtStartAreErrorsAtOnce(t *testing.T) {
 		t.Errorf("another key: %v", err)
 	}
 }
-
-// Weakness W47: names with ../ reached paths.
-func TestW47_NamesNeverReachPaths(t *testing.T) {
-	t.Parallel()
-	n := start(t, t.TempDir())
-	secretFile := filepath.Join(n.dir, "outside/index.html")
-	writeFile(t, secretFile, "outside")
-	for _, app := range []string{"../../../etc", "../outside", "..", "a/b", "a/../../outside"} {
-		if _, err := n.client.CreateSite(n.ctx(), api.SiteCreate{Domain: "evil.test", App: &api.SiteApp{Name: app}}); !errors.Is(err, state.ErrInvalid) {
-			t.Errorf("POST /site with the bundle %q: %v", app, err)
-		}
-		doc := fmt.Sprintf(`{"sites":[{"domain":"evil.test","app":{"name":%q}}]}`, app)
-		if err := n.setState(doc); !errors.Is(err, state.ErrInvalid) {
-			t.Errorf("a document with the bundle %q: %v", app, err)
-		}
-		if err := n.client.UploadApp(n.ctx(), app, "zip", strings.NewReader(string(zipOf(t, map[string]string{"a": "b"}))), nil); !errors.Is(err, state.ErrInvalid) {
-			t.Errorf("uploading %q: %v", app, err)
-		}
-	}
-	for _, domain := range []string{"../../x", "a/../../b.test", "x\x00.test", ".."} {
-		doc := document{"sites": []any{document{"domain": domain}}}
-		if err := n.setState(doc.text(t)); !errors.Is(err, state.ErrInvalid) {
-			t.Errorf("a document with the domain %q: %v", domain, err)
-		}
-	}
-	if data, err := os.ReadFile(secretFile); err != nil || string(data) != "outside" {
-		t.Errorf("the file outside: %q, %v", data, err)
-	}
-}
