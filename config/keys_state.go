@@ -9,7 +9,7 @@ import (
 func stateKeys() []key {
 	return []key{
 		{
-			name: "state.store", env: []string{"STATE_STORE"}, def: "file", choices: []choice{{value: "file"}, {value: "etcd", later: true}},
+			name: "state.store", env: []string{"STATE_STORE"}, def: "file", choices: []choice{{value: "file"}, {value: "etcd"}},
 			field: func(c *Config) any { return &c.State.Store },
 			doc:   "Where the state is kept: `file` on a single node, `etcd` in a cluster.",
 		}, {
@@ -18,11 +18,12 @@ func stateKeys() []key {
 			doc: "File that holds the state if `state.store` is `file`. Its folder must exist and be writable: a journal and " +
 				"a lock file stand beside it.",
 		}, {
-			name: "state.etcd.address", env: []string{"STATE_ETCD_ADDRESS"}, status: notYet,
+			name: "state.etcd.address", env: []string{"STATE_ETCD_ADDRESS"},
 			field: func(c *Config) any { return &c.State.Etcd.Address },
-			doc: "Client URLs of etcd's members, such as `https://etcd-1:2379,https://etcd-2:2379`. Each node must reach them " +
-				"all; with `https` the connections use TLS.",
+			doc: "Client URLs of etcd's members, such as `https://etcd-1:2379,https://etcd-2:2379`. Required if `state.store` is " +
+				"`etcd`. Each node must reach them all; with `https` the connections use TLS.",
 			check: func(l *loader) {
+				l.needs(l.State.Store == "etcd", "state.store is etcd")
 				for i, s := range l.State.Etcd.Address {
 					if u, err := url.Parse(s); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
 						l.faultItem(i, "must be a URL such as https://etcd-1:2379")
@@ -30,7 +31,7 @@ func stateKeys() []key {
 				}
 			},
 		}, {
-			name: "state.etcd.keyPrefix", env: []string{"STATE_ETCD_KEY_PREFIX"}, def: "/statiko", status: notYet,
+			name: "state.etcd.keyPrefix", env: []string{"STATE_ETCD_KEY_PREFIX"}, def: "/statiko",
 			field: func(c *Config) any { return &c.State.Etcd.KeyPrefix },
 			doc:   "Beginning of the names of all keys that Statiko uses in etcd. Clusters that share one etcd need different ones.",
 			check: func(l *loader) {
@@ -39,16 +40,16 @@ func stateKeys() []key {
 				}
 			},
 		}, {
-			name: "state.etcd.timeout", env: []string{"STATE_ETCD_TIMEOUT"}, def: "10000", unit: time.Millisecond, status: notYet,
+			name: "state.etcd.timeout", env: []string{"STATE_ETCD_TIMEOUT"}, def: "10000", unit: time.Millisecond,
 			field: func(c *Config) any { return &c.State.Etcd.Timeout },
 			doc:   "How long one request to etcd may take.",
 			check: func(l *loader) { l.durations(l.State.Etcd.Timeout, 100*time.Millisecond, 10*time.Minute) },
 		}, {
-			name: "state.etcd.username", env: []string{"STATE_ETCD_USERNAME"}, status: notYet,
+			name: "state.etcd.username", env: []string{"STATE_ETCD_USERNAME"},
 			field: func(c *Config) any { return &c.State.Etcd.Username },
 			doc:   "User name, if etcd asks for one.",
 		}, {
-			name: "state.etcd.password", env: []string{"STATE_ETCD_PASSWORD"}, secret: true, status: notYet,
+			name: "state.etcd.password", env: []string{"STATE_ETCD_PASSWORD"}, secret: true,
 			field: func(c *Config) any { return &c.State.Etcd.Password },
 			doc:   "Password of `state.etcd.username`.",
 			check: func(l *loader) {
@@ -57,11 +58,11 @@ func stateKeys() []key {
 				}
 			},
 		}, {
-			name: "state.etcd.tlsConfiguration.ca", env: []string{"STATE_ETCD_TLS_CA"}, path: true, status: notYet,
+			name: "state.etcd.tlsConfiguration.ca", env: []string{"STATE_ETCD_TLS_CA"}, path: true,
 			field: func(c *Config) any { return &c.State.Etcd.TLS.CA },
 			doc:   "File with the certificates of the authority that signed etcd's. Without it the machine's own list counts.",
 		}, {
-			name: "state.etcd.tlsConfiguration.clientCertificate", env: []string{"STATE_ETCD_TLS_CLIENT_CERTIFICATE"}, path: true, status: notYet,
+			name: "state.etcd.tlsConfiguration.clientCertificate", env: []string{"STATE_ETCD_TLS_CLIENT_CERTIFICATE"}, path: true,
 			field: func(c *Config) any { return &c.State.Etcd.TLS.ClientCertificate },
 			doc:   "File with the certificate by which this node proves itself to etcd.",
 			check: func(l *loader) {
@@ -70,15 +71,15 @@ func stateKeys() []key {
 				}
 			},
 		}, {
-			name: "state.etcd.tlsConfiguration.clientKey", env: []string{"STATE_ETCD_TLS_CLIENT_KEY"}, path: true, status: notYet,
+			name: "state.etcd.tlsConfiguration.clientKey", env: []string{"STATE_ETCD_TLS_CLIENT_KEY"}, path: true,
 			field: func(c *Config) any { return &c.State.Etcd.TLS.ClientKey },
 			doc:   "File with the private key of the client certificate.",
 		}, {
-			name: "state.etcd.tlsSkipVerify", env: []string{"STATE_ETCD_TLS_SKIP_VERIFY"}, def: "false", status: notYet,
+			name: "state.etcd.tlsSkipVerify", env: []string{"STATE_ETCD_TLS_SKIP_VERIFY"}, def: "false",
 			field: func(c *Config) any { return &c.State.Etcd.TLSSkipVerify },
 			doc:   "Accepts any certificate from etcd. Only for tests: whoever stands between can read and change the state.",
 		}, {
-			name: "store.compareEvery", env: []string{"STORE_COMPARE_EVERY"}, def: "10m", status: notYet,
+			name: "store.compareEvery", env: []string{"STORE_COMPARE_EVERY"}, def: "10m",
 			field: func(c *Config) any { return &c.Store.CompareEvery },
 			doc:   "How often a node compares what it knows with what etcd holds, besides being told of each change.",
 			check: func(l *loader) { l.durations(l.Store.CompareEvery, time.Second, 24*time.Hour) },
