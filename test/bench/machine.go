@@ -62,7 +62,7 @@ func machineNotes(root string, quick bool) []string {
 		out, _ := exec.Command(t.name, t.args...).CombinedOutput()
 		if line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n"); line != "" {
 			line, _, _ = strings.Cut(line, " Copyright")
-			tools = append(tools, t.name+" "+strings.TrimPrefix(strings.TrimPrefix(line, "nginx version: "), t.name+" "))
+			tools = append(tools, t.name+" "+strings.TrimLeft(strings.TrimPrefix(strings.TrimPrefix(line, "nginx version: "), t.name), " /"))
 		}
 	}
 	if len(tools) > 0 {
