@@ -58,7 +58,10 @@ func (r row) against(name string, reference float64) row {
 
 // cells are the columns of the printed tables.
 func (r row) cells() []string {
-	reference, ratio, target := "", "", r.Target
+	ours, reference, ratio, target := "", "", "", r.Target
+	if r.Unit != "" { // a row without one only says what is missing
+		ours = number(r.Ours) + " " + r.Unit
+	}
 	if r.Against != "" {
 		reference = r.Against
 		if r.Reference != 0 {
@@ -71,7 +74,7 @@ func (r row) cells() []string {
 	if r.Met != nil {
 		target += map[bool]string{true: ": met", false: ": MISSED"}[*r.Met]
 	}
-	return []string{r.What, number(r.Ours) + " " + r.Unit, reference, ratio, r.Growth, target}
+	return []string{r.What, ours, reference, ratio, r.Growth, target}
 }
 
 var header = [...]string{"what", "ours", "reference", "ratio", "how it grows or spreads", "target"}
