@@ -1,0 +1,233 @@
+package etcdtest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Member is one server.
+type Member struct {
+	cluster    *Cluster
+	name, data string
+	// client and peer are URLs, initial names all members.
+	client, peer, initial string
+	auth                  bool
+	// process is nil while the member does not run; exited is closed by whoever waits for it.
+	process *os.Process
+	exited  chan struct{}
+	// extra are the flags of the last Restart.
+	extra []string
+}
+
+// Endpoint returns the member's client URL.
+func (m *Member) Endpoint() string { return m.client }
+
+func (m *Member) logPath() string { return m.data + ".log" }
+
+// start starts the process. It dies with this one, however that ends.
+func (m *Member) start() error {
+	path, err := binary()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(m.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	c := exec.Command(path, m.arguments()...)
+	c.Stdout, c.Stderr = log, log
+	// etcd takes its flags from the environment too.
+	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, exited := make(chan error), make(chan struct{})
+	go func() {
+		defer close(exited)
+		// The signal comes when the thread ends that started the process, so that thread must stay.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := c.Start()
+		started <- err
+		if err == nil {
+			// How it ended does not matter: tests kill it.
+			_ = c.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		<-exited
+		return err
+	}
+	m.process, m.exited = c.Process, exited
+	return nil
+}
+
+func (m *Member) arguments() []string {
+	o := m.cluster.options
+	args := []string{
+		"--name=" + m.name, "--data-dir=" + m.data, "--listen-client-urls=" + m.client, "--advertise-client-urls=" + m.client,
+		"--listen-peer-urls=" + m.peer, "--initial-advertise-peer-urls=" + m.peer, "--initial-cluster=" + m.initial,
+		"--initial-cluster-state=new", "--initial-cluster-token=" + m.cluster.members[0].peer, "--log-level=warn", "--logger=zap",
+	}
+	if !o.Durable && Supports("unsafe-no-fsync") {
+		args = append(args, "--unsafe-no-fsync")
+	}
+	if o.TLS != nil {
+		args = append(args, "--cert-file="+o.TLS.Server.Certificate, "--key-file="+o.TLS.Server.Key,
+			"--client-cert-auth", "--trusted-ca-file="+o.TLS.CA)
+	}
+	args = append(args, o.Flags...)
+	return append(args, m.extra...)
+}
+
+func (m *Member) running() bool { return m.process != nil }
+
+func (m *Member) ended() bool {
+	select {
+	case <-m.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+func (m *Member) kill() {
+	if m.process == nil {
+		return
+	}
+	// It may have ended by itself.
+	_ = m.process.Kill()
+	<-m.exited
+	m.process = nil
+}
+
+// Kill ends the member at once, as a crash does.
+func (m *Member) Kill() { m.kill() }
+
+// Stop freezes the member: its connections stay open and nobody answers.
+func (m *Member) Stop(t testing.TB) { t.Helper(); m.signal(t, syscall.SIGSTOP) }
+
+// Cont ends what Stop began.
+func (m *Member) Cont(t testing.TB) { t.Helper(); m.signal(t, syscall.SIGCONT) }
+
+func (m *Member) signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if m.process == nil {
+		t.Fatalf("etcd %s does not run", m.name)
+	}
+	if err := m.process.Signal(s); err != nil {
+		t.Fatalf("signal etcd %s: %v", m.name, err)
+	}
+}
+
+// Restart starts the member again, with further flags for this time, after killing it if it runs. It does not wait;
+// see [Cluster.AwaitReady].
+func (m *Member) Restart(t testing.TB, flags ...string) {
+	t.Helper()
+	m.kill()
+	m.extra = flags
+	if err := m.start(); err != nil {
+		t.Fatalf("start etcd %s: %v", m.name, err)
+	}
+}
+
+// Wipe removes the data of a member that does not run.
+func (m *Member) Wipe(t testing.TB) {
+	t.Helper()
+	m.mustNotRun(t)
+	if err := os.RemoveAll(m.data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// CopyData returns the path of a copy of the data of a member that does not run.
+func (m *Member) CopyData(t testing.TB) string {
+	t.Helper()
+	m.mustNotRun(t)
+	to := t.TempDir() + "/data"
+	if err := os.CopyFS(to, os.DirFS(m.data)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// PutBack replaces the data of a member that does not run by a copy.
+func (m *Member) PutBack(t testing.TB, from string) {
+	t.Helper()
+	m.Wipe(t)
+	if err := os.CopyFS(m.data, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	// etcd refuses a folder that others may read.
+	if err := os.Chmod(m.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Snapshot returns the path of a snapshot, made as etcdctl does.
+func (m *Member) Snapshot(t testing.TB) string {
+	t.Helper()
+	client, err := m.cluster.open(m.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	r, err := client.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	path := t.TempDir() + "/snapshot.db"
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, r); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// RestoreSnapshot replaces the data of a member that does not run by a snapshot. The test is skipped with a foreign
+// server: the tool that restores is of the built one's version.
+func (m *Member) RestoreSnapshot(t testing.TB, path string) {
+	t.Helper()
+	if Foreign() {
+		t.Skip("snapshots are restored by the tool of another version than the server")
+	}
+	m.Wipe(t)
+	program, err := tool()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(program, "snapshot", "restore", path, "--data-dir="+m.data, "--name="+m.name, "--initial-cluster="+m.initial,
+		"--initial-advertise-peer-urls="+m.peer, "--initial-cluster-token="+m.cluster.members[0].peer).CombinedOutput()
+	if err != nil {
+		t.Fatalf("restore the snapshot: %v\n%s", err, out)
+	}
+}
+
+func (m *Member) mustNotRun(t testing.TB) {
+	t.Helper()
+	if m.running() {
+		t.Fatalf("etcd %s runs", m.name)
+	}
+}
+
+// lastLog returns the last lines of the member's log.
+func (m *Member) lastLog(lines int) string {
+	data, err := os.ReadFile(m.logPath())
+	if err != nil {
+		return fmt.Sprint(err)
+	}
+	all := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
+	all = all[max(0, len(all)-lines):]
+	return strings.TrimSpace(string(bytes.Join(all, []byte("\n"))))
+}
