@@ -1,8 +1,7 @@
 // Package leader decides which node leads and runs the leader's duties. Leadership comes in terms: a context that
 // ends when the term may be over, and a fence ([state.Fence]) that updates of the state carry, so that the store
 // refuses those of a term that is over even if whoever sends them does not know it yet. Duties run only inside a
-// term. Start at [Elector]; [Static] is the one for a single node. The election through etcd, with its session and
-// its deadlines, belongs here too and runs the same duties by the same function.
+// term. Start at [Elector]; [Static] is the one for a single node, [Etcd] the one for many.
 //
 // The package does not know what the duties do, and nothing outside of it asks "do I lead?" to decide whether to go
 // on: that is what the context and the fence are for.

@@ -1,0 +1,152 @@
+package leader
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// view is what this node knows of the election's keys.
+type view struct {
+	prefix string
+	// began is when it knew nothing yet.
+	began time.Time
+
+	mu sync.Mutex
+	// keys has the candidates by key; nil until they were read for the first time.
+	keys map[string]entry
+	// next is the handover, at revision nextRevision; 0 without one.
+	next         handover
+	nextRevision int64
+	leader       entry
+	nobody       time.Time
+	// changed is closed when anything changes.
+	changed chan struct{}
+}
+
+// entry is one candidate.
+type entry struct {
+	candidate
+	// created is the key's CreateRevision: the candidate's place in the queue, and the name of its term.
+	created int64
+}
+
+func newView(prefix string) *view {
+	return &view{prefix: prefix, began: time.Now(), changed: make(chan struct{})}
+}
+
+// load replaces what is known.
+func (v *view) load(kvs []*mvccpb.KeyValue) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.keys, v.nextRevision = map[string]entry{}, 0
+	for _, kv := range kvs {
+		v.put(kv)
+	}
+	v.publish()
+}
+
+// apply takes in what a watch has brought.
+func (v *view) apply(events []*clientv3.Event) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.keys = maps.Clone(v.keys)
+	for _, e := range events {
+		switch key := string(e.Kv.Key); {
+		case e.Type == mvccpb.PUT:
+			v.put(e.Kv)
+		case key == nextKey(v.prefix):
+			v.nextRevision = 0
+		default:
+			delete(v.keys, key)
+		}
+	}
+	v.publish()
+}
+
+// put takes in one key. What is not readable counts as a candidate without a name: it has its place in the queue all
+// the same.
+func (v *view) put(kv *mvccpb.KeyValue) {
+	switch key := string(kv.Key); {
+	case key == nextKey(v.prefix):
+		v.next, v.nextRevision = handover{}, kv.ModRevision
+		_ = json.Unmarshal(kv.Value, &v.next)
+	case strings.HasPrefix(key, electionPrefix(v.prefix)+"/"):
+		e := entry{created: kv.CreateRevision}
+		_ = json.Unmarshal(kv.Value, &e.candidate)
+		v.keys[key] = e
+	}
+}
+
+// publish finds the leader, who is the first in the queue and has said that it leads, and wakes who waits.
+func (v *view) publish() {
+	first := entry{}
+	for _, e := range v.keys {
+		if first.created == 0 || e.created < first.created {
+			first = e
+		}
+	}
+	if first.Leads == nil {
+		first = entry{}
+	}
+	v.leader = first
+	switch {
+	case first.created != 0:
+		v.nobody = time.Time{}
+	case v.nobody.IsZero():
+		v.nobody = time.Now()
+	}
+	close(v.changed)
+	v.changed = make(chan struct{})
+}
+
+// loaded tells whether the keys were ever read.
+func (v *view) loaded() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.keys != nil
+}
+
+// snapshot is the view at one moment.
+type snapshot struct {
+	loaded       bool
+	leader       entry
+	nobody       time.Time
+	next         handover
+	nextRevision int64
+	// waiting are the names of all candidates but the leader, sorted.
+	waiting []string
+	// changed is closed when this is no longer right.
+	changed <-chan struct{}
+}
+
+func (v *view) snapshot() snapshot {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := snapshot{loaded: v.keys != nil, leader: v.leader, nobody: v.nobody, next: v.next, nextRevision: v.nextRevision, changed: v.changed}
+	for _, e := range v.keys {
+		if e.created != v.leader.created && e.Node != "" {
+			s.waiting = append(s.waiting, e.Node)
+		}
+	}
+	slices.Sort(s.waiting)
+	return s
+}
+
+// admits tells whether the node may come to lead.
+func (s snapshot) admits(node string) bool { return s.nextRevision == 0 || s.next.admits(node) }
+
+func (v *view) leaderState() LeaderState {
+	s := v.snapshot()
+	l := LeaderState{Name: s.leader.Node, InstanceID: s.leader.Instance, NobodySince: s.nobody}
+	if s.leader.Leads != nil {
+		l.Since = *s.leader.Leads
+	}
+	return l
+}
