@@ -70,168 +70,6 @@ func (l *Library) Spool(ctx context.Context, r io.Reader) (*Spool, error) {
 	return spool, err
 }
 
-// Add takes a spooled archive up: it is unpacked and checked, then stored, then entered into the state, so that what
-// is acknowledged can be served at once. hash is the base64 of the archive's SHA-256 that the caller expects, or "".
-// The same content under the same name is no error. Errors: [state.ErrInvalid] with the field that is at fault,
-// [state.ErrExists] for another content under the name, and those of [state.Store.Update]. The spool stays the
-// caller's to discard.
-func (l *Library) Add(ctx context.Context, spool *Spool, name, typ, signature, hash string) (int64, error) {
-	app := &state.App{Name: name, Type: typ, Size: spool.Size, SHA256: spool.SHA256, Signature: signature}
-	if err := checkUpload(app, hash, spool); err != nil {
-		return 0, err
-	}
-	if old, ok := l.Store.Snapshot().App(app.Name); ok {
-		return l.again(ctx, old, app)
-	}
-	release := l.hold(app)
-	defer release()
-	if _, err := l.Stager.Stage(ctx, StageRequest{
-		ArchivePath: spool.Path, Type: app.Type, SHA256: app.SHA256, Modified: app.Uploaded,
-	}); err != nil {
-		return 0, uploadError(app.Name, err)
-	}
-
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if old, ok := l.Store.Snapshot().App(app.Name); ok {
-		return l.again(ctx, old, app)
-	}
-	err := l.Repository.Create(ctx, app.Name, spool, metaOf(app))
-	if errors.Is(err, ErrExists) {
-		// What is there is not in the state: an upload was cut off before it was acknowledged.
-		if err = l.Repository.Remove(ctx, app.Name); err == nil {
-			err = l.Repository.Create(ctx, app.Name, spool, metaOf(app))
-		}
-	}
-	if err != nil {
-		return 0, fmt.Errorf("store the bundle %s: %w", app.Name, err)
-	}
-	rev, err := l.Store.Update(ctx, func(d *state.Draft) error {
-		if old, ok := d.App(app.Name); ok {
-			return differs(old, app)
-		}
-		return d.Put(app)
-	})
-	if err != nil && !errors.Is(err, state.ErrUnknown) && !errors.Is(err, state.ErrExists) {
-		// Nobody was told of it; what stays in spite of this is replaced by the next upload of the name.
-		if undo := l.Repository.Remove(context.WithoutCancel(ctx), app.Name); undo != nil {
-			l.Log.Warn("could not remove an archive that is not in the state", zap.String("bundle", app.Name), zap.Error(undo))
-		}
-	}
-	return rev, err
-}
-
-// checkUpload brings the name into its stored form and returns all faults of what was said about an upload.
-func checkUpload(app *state.App, hash string, spool *Spool) error {
-	var faults []state.Fault
-	if n, err := state.CheckAppName(app.Name); err != nil {
-		faults = append(faults, state.Fault{Field: "name", Message: err.Error()})
-	} else {
-		app.Name = n
-	}
-	if err := CheckType(app.Type); err != nil {
-		faults = append(faults, state.Fault{Field: "type", Message: err.Error()})
-	}
-	faults = append(faults, signatureFaults(app.Signature)...)
-	faults = append(faults, hashFaults(hash, spool.SHA256)...)
-	if spool.Size == 0 {
-		faults = append(faults, state.Fault{Field: "file", Message: "is empty"})
-	}
-	if len(faults) > 0 {
-		return &state.InvalidError{Subject: "the upload", Faults: faults}
-	}
-	return nil
-}
-
-// MaxSignature bounds the text of a signature, in bytes.
-const MaxSignature = 1024
-
-func signatureFaults(signature string) []state.Fault {
-	if len(signature) > MaxSignature {
-		return []state.Fault{{Field: "signature", Message: fmt.Sprintf("is longer than %d characters", MaxSignature)}}
-	}
-	if _, err := (Meta{Signature: signature}).SignatureBytes(); err != nil {
-		return []state.Fault{{Field: "signature", Message: err.Error()}}
-	}
-	return nil
-}
-
-// hashFaults compares the base64 of a SHA-256 with the digest in hexadecimal. A hash of another length is a fault.
-func hashFaults(hash, sha256 string) []state.Fault {
-	if hash == "" {
-		return nil
-	}
-	b, err := base64.StdEncoding.DecodeString(hash)
-	if err != nil || len(b) != 32 {
-		return []state.Fault{{Field: "hash", Message: "is not the base64 of a SHA-256 (32 bytes)"}}
-	}
-	if hex.EncodeToString(b) != sha256 {
-		return []state.Fault{{Field: "hash", Message: "is not that of the bytes received, whose SHA-256 is " + sha256 + ": upload again"}}
-	}
-	return nil
-}
-
-// uploadError words what is wrong with an archive as a fault of the request, unless it is the node's own trouble.
-func uploadError(name string, err error) error {
-	_, ok := errors.AsType[*ArchiveError](err)
-	if ok || errors.Is(err, ErrTooLarge) {
-		return &state.InvalidError{Subject: "the bundle " + name, Faults: []state.Fault{{Field: "file", Message: err.Error()}}}
-	}
-	return fmt.Errorf("unpack the bundle %s: %w", name, err)
-}
-
-// again answers an upload of a name that exists.
-func (l *Library) again(ctx context.Context, old, app *state.App) (int64, error) {
-	return l.Store.Update(ctx, func(d *state.Draft) error {
-		now, ok := d.App(old.Name)
-		if !ok {
-			return state.Errorf(state.ErrConflict, old.Key(), "", "the bundle %s was removed meanwhile; upload again", old.Name)
-		}
-		return differs(now, app)
-	})
-}
-
-// differs returns nil if both are the same content, and otherwise that the name is taken.
-func differs(old, app *state.App) error {
-	if old.SHA256 == app.SHA256 {
-		return nil
-	}
-	return state.Errorf(state.ErrExists, old.Key(), "name",
-		"a bundle %s with another content exists; a bundle never changes, so choose another name or remove it first", old.Name)
-}
-
-// hold gives a bundle its modification time, and keeps its folder from being collected until release is called.
-// The time is unique (whole seconds), so that the ETags of two bundles differ, except that the same bytes under
-// another name keep theirs.
-func (l *Library) hold(app *state.App) (release func()) {
-	l.flight.Lock()
-	defer l.flight.Unlock()
-	l.inFlight[app.SHA256]++
-	newest := l.newest
-	for other := range l.Store.Snapshot().Apps() {
-		if other.SHA256 == app.SHA256 {
-			app.Uploaded = other.Uploaded
-		}
-		if other.Uploaded.After(newest) {
-			newest = other.Uploaded
-		}
-	}
-	if app.Uploaded.IsZero() {
-		app.Uploaded = l.Now().UTC().Truncate(time.Second)
-		if !app.Uploaded.After(newest) {
-			app.Uploaded = newest.Add(time.Second)
-		}
-		l.newest = app.Uploaded
-	}
-	return func() {
-		l.flight.Lock()
-		defer l.flight.Unlock()
-		if l.inFlight[app.SHA256]--; l.inFlight[app.SHA256] == 0 {
-			delete(l.inFlight, app.SHA256)
-		}
-	}
-}
-
 // SetMetadata completes a bundle with its signature, and checks the hash. Errors: [state.ErrNotFound],
 // [state.ErrInvalid] and those of [state.Store.Update].
 func (l *Library) SetMetadata(ctx context.Context, name, signature, hash string) (int64, error) {
@@ -318,7 +156,19 @@ func (l *Library) CheckDeploy(ctx context.Context, app *state.App) error {
 // Ready returns the bundle if it is unpacked on this node, with the state's modification time.
 func (l *Library) Ready(app *state.App) (*Staged, bool) {
 	staged, ok := l.Stager.Staged(app.SHA256)
-	return staged, ok && staged.Modified.Equal(app.Uploaded)
+	return staged, ok && (staged.Modified.Equal(app.Uploaded) || staged.Modified.Equal(l.modified(app)))
+}
+
+// modified returns the time that the bundle's files have. A document may have several names for the same bytes with
+// different times: of these the earliest counts, as the folder is one.
+func (l *Library) modified(app *state.App) time.Time {
+	earliest := app.Uploaded
+	for other := range l.Store.Snapshot().Apps() {
+		if other.SHA256 == app.SHA256 && other.Uploaded.Before(earliest) {
+			earliest = other.Uploaded
+		}
+	}
+	return earliest
 }
 
 // Kept returns what is unpacked under a digest.
@@ -331,7 +181,7 @@ func (l *Library) Ensure(ctx context.Context, app *state.App) (*Staged, error) {
 		return staged, nil
 	}
 	if _, ok := l.Stager.Staged(app.SHA256); ok {
-		return l.Stager.Retime(ctx, app.SHA256, app.Uploaded)
+		return l.Stager.Retime(ctx, app.SHA256, l.modified(app))
 	}
 	archive, _, err := l.Repository.Open(ctx, app.Name)
 	if err != nil {
@@ -344,7 +194,7 @@ func (l *Library) Ensure(ctx context.Context, app *state.App) (*Staged, error) {
 	}
 	defer spool.Discard()
 	return l.Stager.Stage(ctx, StageRequest{
-		ArchivePath: spool.Path, Type: app.Type, SHA256: app.SHA256, Modified: app.Uploaded,
+		ArchivePath: spool.Path, Type: app.Type, SHA256: app.SHA256, Modified: l.modified(app),
 	})
 }
 
@@ -371,61 +221,6 @@ func (l *Library) Collect(inUse map[string]bool) error {
 		l.Log.Info("removed an unpacked bundle that nothing uses", zap.String("sha256", sha))
 	}
 	return nil
-}
-
-// TakeUp enters into the state what is in the repository and not in the state, such as the bundles of the earlier
-// program, and returns how many were. One that cannot be read is reported and passed over.
-func (l *Library) TakeUp(ctx context.Context) (int, error) {
-	entries, err := l.Repository.List(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("list the repository: %w", err)
-	}
-	taken := 0
-	for _, e := range entries {
-		if _, known := l.Store.Snapshot().App(e.Name); known {
-			continue
-		}
-		if err := l.takeUp(ctx, e); err != nil {
-			if ctx.Err() != nil {
-				return taken, ctx.Err()
-			}
-			l.Log.Warn("a bundle in the repository is not taken up", zap.String("bundle", e.Name), zap.Error(err))
-			continue
-		}
-		taken++
-	}
-	return taken, nil
-}
-
-func (l *Library) takeUp(ctx context.Context, e Entry) error {
-	if name, err := state.CheckAppName(e.Name); err != nil || name != e.Name {
-		return fmt.Errorf("%q is not a bundle's name", e.Name)
-	}
-	archive, meta, err := l.Repository.Open(ctx, e.Name)
-	if err != nil {
-		return err
-	}
-	defer archive.Close()
-	spool, err := NewSpool(ctx, l.SpoolDir, archive, l.MaxUpload)
-	if err != nil {
-		return err
-	}
-	defer spool.Discard()
-	app := &state.App{Name: e.Name, Type: meta.Type, Size: spool.Size, SHA256: spool.SHA256, Signature: meta.Signature}
-	if err := checkUpload(app, meta.Hash, spool); err != nil {
-		return err
-	}
-	release := l.hold(app)
-	defer release()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, err = l.Store.Update(ctx, func(d *state.Draft) error {
-		if _, ok := d.App(app.Name); ok {
-			return nil
-		}
-		return d.Put(app)
-	})
-	return err
 }
 
 func metaOf(app *state.App) Meta {

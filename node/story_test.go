@@ -154,6 +154,9 @@ func (r *running) serves(host, body string) error {
 	if err == nil && (p.status != 200 || p.body != body) {
 		err = fmt.Errorf("https://%s/ is %d %.60q, want %.60q", host, p.status, p.body, body)
 	}
+	if err == nil {
+		err = p.tls.PeerCertificates[0].VerifyHostname(host) // the connection may be older than the site
+	}
 	if err != nil {
 		r.h2.CloseIdleConnections() // the next look shows the certificate of that time
 	}

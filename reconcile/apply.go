@@ -242,7 +242,9 @@ func (r *Reconciler) note(o *outcome) {
 		st.applied.SHA256, st.applied.Uploaded = "", 0
 		r.records.forget(domain)
 	} else {
-		st.applied.SHA256, st.applied.Uploaded = o.content.sha256, o.content.uploaded
+		if o.step.App == nil {
+			st.applied.SHA256, st.applied.Uploaded = o.content.sha256, o.content.uploaded
+		}
 		if err := r.records.keep(domain, *o.content); err != nil {
 			r.Log.Warn("could not note what was served last", zap.String("site", domain), zap.Error(err))
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"sync"
 	"testing"
 	"time"
 
@@ -215,5 +217,52 @@ func TestPass_OneChangeAmongManyIsOneSite(t *testing.T) {
 	domains, apps, everything := w.r.begin(w.store.Snapshot(), time.Now())
 	if len(domains) != 1 || len(apps) != 0 || everything {
 		t.Errorf("a pass looks at %d sites, everything=%t", len(domains), everything)
+	}
+}
+
+// gatedRepository lets one archive be read only after it is released.
+type gatedRepository struct {
+	bundle.Repository
+	once             sync.Once
+	reading, release chan struct{}
+}
+
+func (g *gatedRepository) Open(ctx context.Context, name string) (io.ReadCloser, bundle.Meta, error) {
+	r, meta, err := g.Repository.Open(ctx, name)
+	g.once.Do(func() {
+		close(g.reading)
+		<-g.release
+	})
+	return r, meta, err
+}
+
+// At its start a node takes up what only the repository has. What is removed at that moment stays removed.
+func TestTakeUp_DoesNotBringBackWhatIsRemovedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.upload("kept", "kept", "")
+	app := w.upload("gone", "gone", "")
+	// The state does not know it, as after a restore; it is in the repository.
+	w.change(func(d *state.Draft) error { return d.Delete(app.Key()) })
+	gated := &gatedRepository{Repository: w.library.Repository, reading: make(chan struct{}), release: make(chan struct{})}
+	w.library.Repository = gated
+	done := make(chan error, 1)
+	go func() {
+		taken, err := w.library.TakeUp(context.Background())
+		if taken != 0 {
+			err = fmt.Errorf("%d bundles were taken up, %v", taken, err)
+		}
+		done <- err
+	}()
+	<-gated.reading
+	if err := gated.Repository.Remove(w.ctx(), "gone"); err != nil {
+		t.Fatal(err)
+	}
+	close(gated.release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, ok := w.store.Snapshot().App("gone"); ok {
+		t.Error("the removed bundle is back in the state, without its archive")
 	}
 }

@@ -170,6 +170,33 @@ func TestStage_SameBytesUnderAnotherName(t *testing.T) {
 	})
 }
 
+// A document may give two names for the same bytes different times. The folder has one of them, and keeps it.
+func TestStage_SameBytesWithOtherTimesComeToRest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.upload("a", "same", "")
+	later := w.upload("b", "same", "").Clone()
+	later.Uploaded = later.Uploaded.Add(time.Hour)
+	w.change(func(d *state.Draft) error { return d.Put(later) })
+	w.put(newSiteWith("a", "a.test"), newSiteWith("b", "b.test"))
+	w.run()
+	w.served(0, "a.test")
+	w.served(0, "b.test")
+	calls := len(w.server.told())
+	for range 5 {
+		w.r.Sync()
+		w.served(0, "")
+		for _, d := range []string{"a.test", "b.test"} {
+			if st := w.r.Site(d); !st.Healthy {
+				t.Errorf("%+v", st)
+			}
+		}
+	}
+	if n := len(w.server.told()); n != calls {
+		t.Errorf("the server was told %d times more though nothing changes", n-calls)
+	}
+}
+
 // What failed again and again is left alone for longer and longer, until somebody asks.
 func TestSync_TriesAgainWhatFailed(t *testing.T) {
 	t.Parallel()
