@@ -92,10 +92,14 @@ func (s *Store) commit(batch []*request) {
 			continue
 		}
 		s.flush(&g)
-		if r.doc != nil {
+		switch {
+		case r.doc != nil:
 			r.answer(s.restore(r.doc, r.ifRevision))
-		} else {
-			r.answer(s.Snapshot().Revision(), s.foldNow())
+		case r.begin:
+			s.startFold()
+			r.answer(0, nil)
+		default:
+			r.answer(0, s.foldNow())
 		}
 	}
 	s.flush(&g)

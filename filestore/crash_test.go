@@ -29,8 +29,13 @@ type history struct {
 
 const removed = "removed"
 
+// memOptions fold only when the history says so or, often, beside the commits.
 func memOptions(fsys *memFS) Options {
-	return Options{Path: memFolder + "/state.json", KeyID: "0123abcd", FS: fsys, FoldAfter: time.Hour, checkEvery: time.Hour}
+	o := Options{Path: memFolder + "/state.json", KeyID: "0123abcd", FS: fsys, FoldAfter: time.Hour, checkEvery: time.Hour}
+	if fsys.foldOften {
+		o.FoldAfter, o.FoldBytes = 20*time.Microsecond, 500
+	}
+	return o
 }
 
 // contentOf returns all objects of the snapshot as text.
@@ -246,7 +251,7 @@ func (h *history) check(where string) {
 
 func runHistory(t testing.TB, seed uint64, steps, crashAt int) *history {
 	h := &history{t: t, random: rand.New(rand.NewPCG(seed, 1)), fs: newMemFS(), acked: map[string]string{}}
-	h.fs.crashAt = crashAt
+	h.fs.crashAt, h.fs.foldOften = crashAt, seed%2 == 1
 	s, err := Open(memOptions(h.fs))
 	if err != nil {
 		if !h.fs.crashed {

@@ -156,6 +156,7 @@ func (d *disk) append(lines []byte, records int) error {
 			return nil
 		}
 	}
+	err = renamed(err, d.journalPath())
 	undo := d.journal.Truncate(d.length)
 	if undo == nil {
 		undo = d.journal.Sync()
@@ -173,6 +174,15 @@ func (d *disk) append(lines []byte, records int) error {
 	}
 	d.broken = err
 	return unknown(err)
+}
+
+// renamed puts the name that the file has now into an error that has the one that it was made with.
+func renamed(err error, name string) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return &fs.PathError{Op: p.Op, Path: name, Err: p.Err}
+	}
+	return err
 }
 
 // failure is why the disk refused a change.

@@ -8,6 +8,7 @@
 //	state.json           the document: sites, secrets, dhparams, apps, quarantine, keyId, revision
 //	state.json.journal   what was committed since, and the kinds outside the document
 //	state.json.lock      held while a process uses the two
+//	state.json.migrated  where the state is now, if it was moved: see [Marker]
 //
 // Kinds outside the document (members, events, audit, challenges) live in the journal alone: folding copies them
 // into the new journal. So the document stays what a backup is, replacing it leaves them alone, and there is no

@@ -13,6 +13,8 @@ type faultFS struct {
 	mu   sync.Mutex
 	fail func(op, name string) error
 	ops  []string
+	// names has, for each name, the file that was opened last by it, so that it can follow a rename.
+	names map[string]*faultFile
 }
 
 // set changes the faults; nil ends them.
@@ -43,14 +45,31 @@ func (f *faultFS) OpenFile(name string, flag int, mode fs.FileMode) (File, error
 	if err != nil {
 		return nil, err
 	}
-	return &faultFile{file, f, name}, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	opened := &faultFile{file, f, name}
+	if f.names == nil {
+		f.names = map[string]*faultFile{}
+	}
+	f.names[name] = opened
+	return opened, nil
 }
 
 func (f *faultFS) Rename(from, to string) error {
 	if err := f.do("rename", to); err != nil {
 		return err
 	}
-	return f.osFS.Rename(from, to)
+	if err := f.osFS.Rename(from, to); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if file, ok := f.names[from]; ok {
+		file.name = to
+		f.names[to] = file
+		delete(f.names, from)
+	}
+	return nil
 }
 
 func (f *faultFS) SyncDir(folder string) error {
@@ -66,8 +85,15 @@ type faultFile struct {
 	name string
 }
 
+func (f *faultFile) do(op string) error {
+	f.fs.mu.Lock()
+	name := f.name
+	f.fs.mu.Unlock()
+	return f.fs.do(op, name)
+}
+
 func (f *faultFile) Write(p []byte) (int, error) {
-	if err := f.fs.do("write", f.name); err != nil {
+	if err := f.do("write"); err != nil {
 		n, _ := f.File.Write(p[:len(p)/2])
 		return n, err
 	}
@@ -75,7 +101,7 @@ func (f *faultFile) Write(p []byte) (int, error) {
 }
 
 func (f *faultFile) WriteAt(p []byte, at int64) (int, error) {
-	if err := f.fs.do("write", f.name); err != nil {
+	if err := f.do("write"); err != nil {
 		n, _ := f.File.WriteAt(p[:len(p)/2], at)
 		return n, err
 	}
@@ -83,14 +109,14 @@ func (f *faultFile) WriteAt(p []byte, at int64) (int, error) {
 }
 
 func (f *faultFile) Sync() error {
-	if err := f.fs.do("sync", f.name); err != nil {
+	if err := f.do("sync"); err != nil {
 		return err
 	}
 	return f.File.Sync()
 }
 
 func (f *faultFile) Truncate(size int64) error {
-	if err := f.fs.do("truncate", f.name); err != nil {
+	if err := f.do("truncate"); err != nil {
 		return err
 	}
 	return f.File.Truncate(size)

@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -23,7 +24,8 @@ type memFS struct {
 	// ops counts what changes something; crashAt is the one that finds the power gone, 0 for none.
 	ops, crashAt int
 	crashed      bool
-	trace        []string
+	// foldOften is for the options of the store that uses it.
+	foldOften bool
 }
 
 type memNode struct {
@@ -53,10 +55,9 @@ func (m *memFS) step(op, name string) error {
 		return errCrashed
 	}
 	m.ops++
-	m.trace = append(m.trace, op+" "+filepath.Base(name))
 	if m.ops == m.crashAt {
 		m.crashed = true
-		return errCrashed
+		return fmt.Errorf("%s %s: %w", op, name, errCrashed)
 	}
 	return nil
 }
@@ -73,6 +74,7 @@ func (m *memFS) reboot(leave int, random *rand.Rand) *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := newMemFS()
+	n.foldOften = m.foldOften
 	entries := map[string]*memNode{}
 	for name, node := range m.durable {
 		entries[name] = node

@@ -39,6 +39,8 @@ type Options struct {
 	FoldAfter time.Duration
 	// FoldBytes is the length of the journal at which it is folded in any case; 0 is DefaultFoldBytes.
 	FoldBytes int64
+	// Moved opens the file even if its state was moved to somewhere else; see [Marker].
+	Moved bool
 	// FS is the file system; nil is the real one.
 	FS FS
 
@@ -72,32 +74,25 @@ func (o *Options) setDefaults() {
 // Open opens the state in the file, or begins a new one if the file is missing or empty. What a crash or an
 // earlier version left is repaired: see [Store.Repairs]. A file that cannot be read is an error that names its line
 // and column, and is never overwritten; so is a folder that does not exist (it may be a disk that is not mounted), a
-// file that another process uses, and, as [state.ErrForeignKey], one whose secrets are sealed with an unknown key.
+// file that another process uses, as [*MovedError] one whose state was moved to somewhere else, and, as
+// [state.ErrForeignKey], one whose secrets are sealed with an unknown key.
 func Open(o Options) (_ *Store, err error) {
 	o.setDefaults()
-	path, err := resolve(o.FS, o.Path)
+	path, lock, err := lockFile(o)
 	if err != nil {
 		return nil, err
-	}
-	lock, err := o.FS.Lock(path + ".lock")
-	if err != nil {
-		var locked *LockedError
-		if errors.As(err, &locked) {
-			return nil, fmt.Errorf("the state file %s is in use: %w; stop it first, or use another file", path, err)
-		}
-		return nil, fmt.Errorf("lock the state file %s: %w", path, err)
 	}
 	defer func() {
 		if err != nil {
 			lock.Close()
 		}
 	}()
-	l := loader{fs: o.FS, log: o.Log, path: path, journal: path + ".journal", keyID: o.KeyID, knownKeys: map[string]bool{}}
-	for _, id := range o.KnownKeyIDs {
-		l.knownKeys[id] = true
-	}
+	l := newLoader(o, path)
 	found, err := l.load()
 	if err != nil {
+		return nil, err
+	}
+	if err := refuseMoved(o, path, found); err != nil {
 		return nil, err
 	}
 	for _, r := range found.repairs {

@@ -54,6 +54,8 @@ type request struct {
 	txn        *state.Txn
 	doc        *state.Document
 	ifRevision int64
+	// begin makes a fold return as soon as it was begun.
+	begin bool
 
 	// taken is 0 while the request waits, then either takenByCommitter or takenBack.
 	taken atomic.Int32
