@@ -29,10 +29,16 @@ type LibraryOptions struct {
 	ManifestFile string
 	// AllowProxy has the hosts that manifests may pass requests on to.
 	AllowProxy []string
+	// KeepUnused is for how long an unpacked bundle stays that nobody needs any more; 0 means 2 minutes, negative
+	// no time.
+	KeepUnused time.Duration
 	Log        *zap.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
+
+// defaultKeepUnused is longer than a request for a file lasts, but for very slow ones.
+const defaultKeepUnused = 2 * time.Minute
 
 // Library keeps the bundles of the state, their archives in the repository, and their unpacked folders in step. Its
 // methods are safe for concurrent use.
@@ -45,6 +51,8 @@ type Library struct {
 	flight sync.Mutex
 	// inFlight counts the uploads whose folder is unpacked and not yet in the state, by digest.
 	inFlight map[string]int
+	// unused is since when a folder is needed by nobody, by digest.
+	unused map[string]time.Time
 	// newest is the modification time last given to a bundle.
 	newest time.Time
 }
@@ -57,7 +65,10 @@ func NewLibrary(o LibraryOptions) *Library {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Library{LibraryOptions: o, inFlight: map[string]int{}}
+	if o.KeepUnused == 0 {
+		o.KeepUnused = defaultKeepUnused
+	}
+	return &Library{LibraryOptions: o, inFlight: map[string]int{}, unused: map[string]time.Time{}}
 }
 
 // Spool writes an upload to disk and takes its size and digest. The error is [state.ErrTooLarge] beyond MaxUpload.
@@ -199,6 +210,7 @@ func (l *Library) Ensure(ctx context.Context, app *state.App) (*Staged, error) {
 }
 
 // Collect removes the folders of bundles that are neither in the state, nor being uploaded, nor in use.
+// A folder goes only once it was found unused for some time, as requests that began before may still read it.
 func (l *Library) Collect(inUse map[string]bool) error {
 	kept, err := l.Stager.List()
 	if err != nil {
@@ -211,10 +223,21 @@ func (l *Library) Collect(inUse map[string]bool) error {
 	for app := range l.Store.Snapshot().Apps() {
 		inState[app.SHA256] = true
 	}
+	now := l.Now()
 	for _, sha := range kept {
 		if inState[sha] || inUse[sha] || l.inFlight[sha] > 0 {
+			delete(l.unused, sha)
 			continue
 		}
+		since, ok := l.unused[sha]
+		if !ok {
+			since = now
+			l.unused[sha] = now
+		}
+		if now.Sub(since) < l.KeepUnused {
+			continue
+		}
+		delete(l.unused, sha)
 		if err := l.Stager.Remove(sha); err != nil {
 			return err
 		}

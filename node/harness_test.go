@@ -107,6 +107,7 @@ func start(t testing.TB, dir string, changes ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.library.KeepUnused = -1
 	return launch(t, n, dir, logs)
 }
 

@@ -176,7 +176,8 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 		t.Fatal(err)
 	}
 	w.library = bundle.NewLibrary(bundle.LibraryOptions{
-		Store: s, Repository: local, Stager: stager, SpoolDir: filepath.Join(w.dir, "repo"), MaxUpload: 1 << 20, ManifestFile: "_statiko.yaml",
+		KeepUnused: -1,
+		Store:      s, Repository: local, Stager: stager, SpoolDir: filepath.Join(w.dir, "repo"), MaxUpload: 1 << 20, ManifestFile: "_statiko.yaml",
 	})
 	w.r = w.reconciler(w.server, change...)
 	return w

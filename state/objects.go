@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -66,6 +67,7 @@ func (a *App) normalize() []Fault {
 	if b, err := hex.DecodeString(a.SHA256); err != nil || len(b) != 32 {
 		faults = append(faults, Fault{Field: "sha256", Message: "is not 64 hexadecimal digits"})
 	}
+	a.SHA256 = strings.ToLower(a.SHA256)
 	if a.Type == "" {
 		faults = append(faults, Fault{Field: "type", Message: "is missing"})
 	}
