@@ -183,12 +183,6 @@ func (s *Store) settle(err error) error {
 	return err
 }
 
-// Pauses between attempts to write to a disk that refused.
-const (
-	minPause = 2 * time.Second
-	maxPause = time.Minute
-)
-
 // noteOutcome keeps Health, and when to try again by ourselves.
 func (s *Store) noteOutcome(err error) {
 	if err == nil {
@@ -198,9 +192,14 @@ func (s *Store) noteOutcome(err error) {
 		s.pause, s.retry = 0, time.Time{}
 		return
 	}
-	s.pause = min(max(2*s.pause, minPause), maxPause)
-	s.retry = time.Now().Add(s.pause)
+	s.postpone()
 	s.setHealth(err)
+}
+
+// postpone sets when to try again what the disk refused.
+func (s *Store) postpone() {
+	s.pause = min(max(2*s.pause, s.options.retryAfter), maxRetryAfter)
+	s.retry = time.Now().Add(s.pause)
 }
 
 // repair writes everything anew.

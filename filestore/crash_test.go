@@ -3,6 +3,7 @@ package filestore
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -270,15 +271,15 @@ func runHistory(t testing.TB, seed uint64, steps, crashAt int) *history {
 	return h
 }
 
+// crashSeeds is how many histories are cut at each of their operations.
+var crashSeeds = flag.Int("crash.seeds", 4, "random histories for the crash test")
+
 // A crash before any single operation on the disk, with nothing, all or some of what was not synced left.
 func TestCrash_AnywhereKeepsWhatWasAcknowledged(t *testing.T) {
 	t.Parallel()
-	seeds, steps := uint64(12), 14
-	if testing.Short() {
-		seeds = 3
-	}
+	const steps = 14
 	crashes := 0
-	for seed := range seeds {
+	for seed := range uint64(*crashSeeds) {
 		whole := runHistory(t, seed, steps, 0)
 		// Groups differ from run to run; the margin covers it.
 		for at := 1; at <= whole.fs.ops+10; at++ {

@@ -120,7 +120,7 @@ func TestFaults_UnknownIsSettledByWritingAnew(t *testing.T) {
 	fsys := &faultFS{}
 	o := quietly(path)
 	o.FS = fsys
-	o.checkEvery = 5 * time.Millisecond
+	o.checkEvery, o.retryAfter = 5*time.Millisecond, 5*time.Millisecond
 	s := open(t, o)
 	mustPut(t, s, siteOf("a.test"))
 	fsys.set(faults["sync fails"])

@@ -117,8 +117,7 @@ func (s *Store) finishFold(f *folding, name string, w written) error {
 func (s *Store) foldFailed(err error) error {
 	s.log.Warn("the journal could not be folded into the state file; changes are kept in the journal",
 		zap.String("file", s.disk.path), zap.Error(err))
-	s.pause = min(max(2*s.pause, minPause), maxPause)
-	s.retry = time.Now().Add(s.pause)
+	s.postpone()
 	if s.disk.broken != nil {
 		s.setHealth(s.disk.broken)
 		return err

@@ -23,6 +23,9 @@ const (
 	DefaultFoldBytes = 8 << 20
 	// defaultCheckEvery is how often the document is looked at for changes by hand.
 	defaultCheckEvery = 2 * time.Second
+	// defaultRetryAfter doubles with each attempt, up to maxRetryAfter: each writes the whole document.
+	defaultRetryAfter = 2 * time.Second
+	maxRetryAfter     = time.Minute
 )
 
 // Options say which file to open, and how.
@@ -46,6 +49,8 @@ type Options struct {
 
 	// checkEvery is the period of looking for changes by hand, and of repairing; 0 is the default.
 	checkEvery time.Duration
+	// retryAfter is the first pause before a disk that refused is tried again; 0 is the default.
+	retryAfter time.Duration
 	// grace is how long a change that was begun may outlast its context; 0 is the default.
 	grace time.Duration
 }
@@ -65,6 +70,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.checkEvery <= 0 {
 		o.checkEvery = defaultCheckEvery
+	}
+	if o.retryAfter <= 0 {
+		o.retryAfter = defaultRetryAfter
 	}
 	if o.grace <= 0 {
 		o.grace = defaultGrace
