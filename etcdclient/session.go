@@ -39,7 +39,9 @@ type Session struct {
 	mu       sync.Mutex
 	deadline time.Time
 	over     bool
-	timer    *time.Timer
+	// overAt is when it was found to be over.
+	overAt time.Time
+	timer  *time.Timer
 
 	// users counts the functions of Each that run in the session; idle is closed when there is none any more after
 	// the end. Both are guarded by Sessions.mu.
@@ -71,10 +73,18 @@ func (s *Session) Over() bool {
 
 func (s *Session) overLocked() bool {
 	if !s.over && !time.Now().Before(s.deadline) {
-		s.over = true
+		s.over, s.overAt = true, time.Now()
 		s.cancel(ErrLeaseOld)
 	}
 	return s.over
+}
+
+// overSince returns when the session was found to be over; false if it is not.
+func (s *Session) overSince() (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	over := s.overLocked()
+	return s.overAt, over
 }
 
 // Etcd returns the session for elections of package concurrency. It sends no keepalives of its own and ends with s.
@@ -97,7 +107,9 @@ func (s *Session) confirm(sent time.Time) bool {
 func (s *Session) end(reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.over = true
+	if !s.over {
+		s.over, s.overAt = true, time.Now()
+	}
 	s.timer.Stop()
 	s.cancel(reason)
 }

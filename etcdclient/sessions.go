@@ -89,10 +89,10 @@ func (m *Sessions) Current() (*Session, bool) {
 func (m *Sessions) Lost() (since time.Time, lost bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.current != nil && !m.current.Over() {
-		return time.Time{}, false
+	if m.current == nil {
+		return m.lost, true
 	}
-	return m.lost, true
+	return m.current.overSince()
 }
 
 // Run keeps a session until ctx ends. Then it ends the session for its users, waits for them a moment, and gives the
@@ -137,7 +137,7 @@ func (m *Sessions) set(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old := m.current; old != nil {
-		m.lost = time.Now()
+		m.lost, _ = old.overSince()
 		old.ended = true
 		if old.users == 0 {
 			close(old.idle)
