@@ -147,6 +147,10 @@ type Answer struct {
 	ETag string
 	// Applied tells, after a change with [Wait], whether it was applied in time; nil if the node does not say.
 	Applied *bool
+	// Waiting has the nodes that have not applied it, as far as the node says, and WaitingMore how many more there
+	// are.
+	Waiting     []Waiting
+	WaitingMore int
 }
 
 // CallOption changes one call.

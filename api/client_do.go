@@ -128,6 +128,7 @@ func (c *Client) observe(k *call, resp *http.Response) {
 	if applied, err := strconv.ParseBool(resp.Header.Get(HeaderApplied)); err == nil {
 		k.answer.Applied = &applied
 	}
+	k.answer.Waiting, k.answer.WaitingMore = ParseWaiting(resp.Header.Get(HeaderWaiting))
 }
 
 // Bounds of what is read of an answer, in bytes: a page of a stranger's server must not fill the memory.

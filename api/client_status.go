@@ -67,8 +67,8 @@ func (s *Status) filled() *Status {
 }
 
 // ClusterStatus returns the status of every member, by the member's id.
-func (c *Client) ClusterStatus(ctx context.Context, options ...CallOption) (map[string]Status, error) {
-	members := map[string]Status{}
+func (c *Client) ClusterStatus(ctx context.Context, options ...CallOption) (map[string]MemberStatus, error) {
+	members := map[string]MemberStatus{}
 	if err := c.call(ctx, newCall(http.MethodGet, options, "clusterstatus"), nil, &members); err != nil {
 		return nil, err
 	}

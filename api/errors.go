@@ -27,6 +27,8 @@ var codes = [...]struct {
 	{CodeConflict, http.StatusConflict, state.ErrConflict},
 	{CodeExists, http.StatusConflict, state.ErrExists},
 	{CodeInUse, http.StatusConflict, state.ErrInUse},
+	{CodeNotDetached, http.StatusConflict, nil},
+	{CodeHandover, http.StatusConflict, nil},
 	{CodePrecondition, http.StatusPreconditionFailed, state.ErrPrecondition},
 	{CodeTooLarge, http.StatusRequestEntityTooLarge, state.ErrTooLarge},
 	{CodeMediaType, http.StatusUnsupportedMediaType, nil},

@@ -112,3 +112,12 @@ func clientTLS(o Options) (*tls.Config, error) {
 	}
 	return c, nil
 }
+
+// PinnedTLS returns a TLS configuration for clients that trusts a server if its key has the pin, whatever its
+// certificate says, and nobody else.
+func PinnedTLS(pin string) (*tls.Config, error) {
+	if pin == "" {
+		return nil, errors.New("there is no fingerprint")
+	}
+	return clientTLS(Options{Pin: pin})
+}

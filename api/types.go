@@ -16,6 +16,9 @@ const (
 	// HeaderApplied tells, in the answer to a change with ?wait=, whether the change was applied in time:
 	// "true" or "false".
 	HeaderApplied = "X-STK-Applied"
+	// HeaderWaiting names, beside an X-STK-Applied of "false", the nodes that have not applied the change, and why;
+	// see [ParseWaiting].
+	HeaderWaiting = "X-STK-Waiting"
 )
 
 // Info is the answer of GET /info.
@@ -53,6 +56,9 @@ type Status struct {
 	Leader string `json:"leader,omitempty"`
 	// Version is the node's version.
 	Version string `json:"version,omitempty"`
+	// Unregistered says why the other nodes of the cluster do not know that this one is up, such as that another has
+	// its name; "" if they do.
+	Unregistered string `json:"unregistered,omitempty"`
 }
 
 // WebServerStatus tells whether sites are being served.
@@ -207,6 +213,8 @@ const (
 	CodeExists       = "exists"       // 409: the name is taken
 	CodeInUse        = "in_use"       // 409: something uses the object
 	CodeConflict     = "conflict"     // 409: others kept changing the same objects
+	CodeNotDetached  = "not_detached" // 409: there is nothing to decide about the store
+	CodeHandover     = "handover"     // 409: the leadership cannot be handed over as asked
 	CodePrecondition = "precondition" // 412: If-Match does not match
 	CodeTooLarge     = "too_large"    // 413
 	CodeMediaType    = "media_type"   // 415

@@ -100,7 +100,7 @@ The key: stored by "stkcli auth psk", else NODE_KEY.`,
 	root.AddCommand(
 		a.authCommand(), a.trustCommand(), a.defaultsCommand(), a.versionCommand(),
 		a.siteCommand(), a.deployCommand(), a.appCommand(), a.certificateCommand(), a.dhparamsCommand(),
-		a.stateCommand(), a.statusCommand(), a.clusterCommand(),
+		a.stateCommand(), a.statusCommand(), a.clusterCommand(), a.nodeCommand(), a.leaderCommand(), a.storeCommand(),
 	)
 	finish(root)
 	a.addShortForms(root)

@@ -66,7 +66,7 @@ func (a *app) status(ctx context.Context, domain string, force, exitCode bool) e
 // healthy tells whether all that a status tells of is well.
 func healthy(s *api.Status) bool {
 	bad := func(h api.SiteHealth) bool { return !h.Healthy }
-	return s.Nginx.Running && s.Store.Healthy && s.Sync.SyncError == "" && len(s.Quarantine) == 0 && !slices.ContainsFunc(s.Health, bad)
+	return s.Nginx.Running && s.Store.Healthy && s.Unregistered == "" && s.Sync.SyncError == "" && len(s.Quarantine) == 0 && !slices.ContainsFunc(s.Health, bad)
 }
 
 func (a *app) clusterCommand() *cobra.Command {
@@ -96,7 +96,7 @@ func (a *app) clusterStatus(ctx context.Context, exitCode bool) error {
 			t.line("Node %s:", id)
 			t.indent = "    "
 			s := members[id]
-			t.status(&s)
+			t.status(&s.Status, memberRows(s)...)
 			t.indent = ""
 		}
 	})
@@ -104,7 +104,7 @@ func (a *app) clusterStatus(ctx context.Context, exitCode bool) error {
 		return err
 	}
 	for _, id := range ids {
-		if s := members[id]; !healthy(&s) {
+		if s := members[id]; !healthy(&s.Status) || s.Error != "" || s.Lagging || s.State != "" && s.State != api.MemberUp {
 			return &failure{code: ExitUnhealthy, message: "the node " + s.Name + " (" + id + ") is not well; see the status"}
 		}
 	}
@@ -114,8 +114,35 @@ func (a *app) clusterStatus(ctx context.Context, exitCode bool) error {
 // statusWidth is the column where values of a status begin.
 const statusWidth = 20
 
-// status writes a node's status.
-func (t *table) status(s *api.Status) {
+// memberRows are what a cluster's status tells of a member beside its own status. Nodes of the earlier program do not
+// tell it.
+func memberRows(m api.MemberStatus) [][2]string {
+	if m.State == "" {
+		return nil
+	}
+	rows := [][2]string{{"Member state", detail(m.State, m.Error)}}
+	if m.Address != "" {
+		rows = append(rows, [2]string{"Address", m.Address})
+	}
+	if m.Since != nil {
+		rows = append(rows, [2]string{"Up since", m.Since.Format(time.RFC3339)})
+	}
+	if m.State != api.MemberUp && m.State != api.MemberUnregistered {
+		return rows
+	}
+	lag := fmt.Sprint(m.Lag)
+	if m.Lagging {
+		since := "for more than ten seconds"
+		if m.BehindSince != nil {
+			since = "since " + m.BehindSince.Format(time.RFC3339)
+		}
+		lag = detail(lag, "lagging "+since)
+	}
+	return append(rows, [2]string{"Applied revision", fmt.Sprint(m.Applied)}, [2]string{"Lag", lag})
+}
+
+// status writes a node's status, and more rows about the node.
+func (t *table) status(s *api.Status, more ...[2]string) {
 	t.width = statusWidth
 	defer func() { t.width = labelWidth }()
 	t.line("Info")
@@ -135,6 +162,12 @@ func (t *table) status(s *api.Status) {
 	}
 	if s.Version != "" {
 		t.row("Version", s.Version)
+	}
+	if s.Unregistered != "" && len(more) == 0 {
+		t.row("Not registered", s.Unregistered)
+	}
+	for _, row := range more {
+		t.row(row[0], row[1])
 	}
 	t.w.WriteByte('\n')
 	t.line("Sites")

@@ -63,11 +63,41 @@ func (a *app) change(ctx context.Context, c *api.Client, domain, doing string, c
 		return &failure{code: ExitNotApplied, message: "the change is stored, but this node does not say when it is applied",
 			hint: "stkcli status shows it; nodes of the earlier program cannot wait"}
 	}
+	if len(answer.Waiting) > 0 {
+		return notApplied(answer, wait)
+	}
 	f := &failure{code: ExitNotApplied, message: fmt.Sprintf("the change is stored, but was not applied within %v", wait),
 		hint: "it will be applied without further help once the reason is gone; stkcli status shows it"}
 	if why := a.whyNotApplied(ctx, c, domain); why != "" {
 		f.cause = errors.New(why)
 	}
+	return f
+}
+
+// notApplied names the nodes that have not applied a change, and why.
+func notApplied(answer api.Answer, wait time.Duration) *failure {
+	f := &failure{code: ExitNotApplied, message: fmt.Sprintf("the change is stored, but these nodes have not applied it within %v", wait),
+		hint: "they will without further help once the reason is gone; stkcli cluster status shows it"}
+	lines, present := []string{}, false
+	for _, w := range answer.Waiting {
+		line := w.Node
+		if w.Absent {
+			line += " (absent)"
+		}
+		if w.Reason != "" {
+			line += ": " + w.Reason
+		}
+		present = present || !w.Absent
+		lines = append(lines, line)
+	}
+	if answer.WaitingMore > 0 {
+		lines = append(lines, fmt.Sprintf("… and %d more", answer.WaitingMore))
+	}
+	if !present && answer.WaitingMore == 0 {
+		f.message = "the change is stored, and applied by every node that is up, but these nodes are absent"
+		f.hint = "they apply it when they come back; stkcli node remove forgets one that will not"
+	}
+	f.cause = errors.New(strings.Join(lines, "\n"))
 	return f
 }
 

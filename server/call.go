@@ -99,16 +99,31 @@ func (c *call) readWait() error {
 	return nil
 }
 
-// applied waits, if the caller asked for it, until this node serves what was committed at the revision, and says
-// whether it does.
+// applied waits, if the caller asked for it, until every node that is up serves what was committed at the revision.
+// It says whether all nodes of the cluster do and, if not, which do not.
 func (s *Server) applied(c *call, revision int64, domain string) {
 	if c.wait == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), c.wait)
+	ctx, cancel := s.waiting(c, c.wait)
 	defer cancel()
-	err := s.Reconciler.Wait(ctx, revision, domain)
-	c.w.Header().Set(api.HeaderApplied, strconv.FormatBool(err == nil))
+	c.setApplied(s.Cluster.WaitApplied(ctx, revision, domain))
+}
+
+// setApplied says who has not applied a change.
+func (c *call) setApplied(waiting []api.Waiting) {
+	h := c.w.Header()
+	h.Set(api.HeaderApplied, strconv.FormatBool(len(waiting) == 0))
+	if len(waiting) > 0 {
+		h.Set(api.HeaderWaiting, api.FormatWaiting(waiting))
+	}
+}
+
+// waiting returns the request's context, bounded, and ended early by EndWaits.
+func (s *Server) waiting(c *call, bound time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(c.r.Context(), bound)
+	stop := context.AfterFunc(s.serving, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // waitForRevision waits until this node knows what the caller has seen, perhaps from another node.

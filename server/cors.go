@@ -11,7 +11,7 @@ import (
 // Headers that scripts of other origins may read and send.
 var (
 	exposedHeaders = strings.Join([]string{"Date", "ETag", "Retry-After", api.HeaderNode, api.HeaderRevision,
-		api.HeaderApplied}, ",")
+		api.HeaderApplied, api.HeaderWaiting}, ",")
 	allowedHeaders = strings.Join([]string{"Origin", "Content-Length", "Content-Type", "Authorization", "If-Match",
 		api.HeaderMinRevision}, ",")
 )

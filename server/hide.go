@@ -14,7 +14,7 @@ const (
 
 // hide takes out of a status what is not everybody's business. domain says how a site's domain is shown.
 func hide(st *api.Status, domain func(string) string) {
-	for _, text := range []*string{&st.Nginx.Error, &st.Sync.SyncError, &st.Store.Reason} {
+	for _, text := range []*string{&st.Nginx.Error, &st.Sync.SyncError, &st.Store.Reason, &st.Unregistered} {
 		hideText(text, hiddenError)
 	}
 	st.Leader, st.Quarantine = "", nil

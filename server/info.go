@@ -43,9 +43,18 @@ func (s *Server) notReady() error {
 	return s.Ready()
 }
 
-// sync answers POST /sync.
+// sync answers POST /sync. Only this node looks again, so only it is waited for.
 func (s *Server) sync(c *call) error {
 	s.Reconciler.Sync()
-	s.applied(c, s.snapshot(c).Revision(), "")
+	revision := s.snapshot(c).Revision()
+	if c.wait > 0 {
+		ctx, cancel := s.waiting(c, c.wait)
+		defer cancel()
+		var waiting []api.Waiting
+		if err := s.Reconciler.Wait(ctx, revision, ""); err != nil {
+			waiting = []api.Waiting{{Node: s.NodeName, Reason: err.Error()}}
+		}
+		c.setApplied(waiting)
+	}
 	return c.done()
 }

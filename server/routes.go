@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"statiko/api"
+	"statiko/cluster"
 )
 
 // access says who may call a route.
@@ -18,6 +19,8 @@ const (
 	optional
 	// required routes refuse all but the authenticated.
 	required
+	// nodes are routes for other nodes of the cluster, which prove themselves in another way.
+	nodes
 )
 
 // handler answers one method of one route. What it returns as an error has not been answered yet.
@@ -40,6 +43,12 @@ func routes() []route {
 		route{"/readyz", open, m{"GET": (*Server).readyz}},
 		route{"/clusterstatus", required, m{"GET": (*Server).clusterStatus}},
 		route{"/sync", required, m{"POST": (*Server).sync}},
+		route{"/node", required, m{"GET": (*Server).listNodes}},
+		route{"/node/{name}", required, m{"DELETE": (*Server).removeNode}},
+		route{"/leader", required, m{"GET": (*Server).getLeader}},
+		route{"/leader/stepdown", required, m{"POST": (*Server).stepDown}},
+		route{"/store/accept", required, m{"POST": (*Server).acceptStore}},
+		route{cluster.StatusPath, nodes, m{"GET": (*Server).peerStatus}},
 
 		route{"/site", required, m{"GET": (*Server).listSites, "POST": (*Server).createSite}},
 		route{"/site/{domain}", required, m{
@@ -119,6 +128,12 @@ func (s *Server) serve(rt route, authenticate bool) http.HandlerFunc {
 }
 
 func (s *Server) answer(c *call, a access, authenticate bool, h handler) error {
+	if a == nodes {
+		if err := s.authenticateNode(c); err != nil {
+			return err
+		}
+		return h(s, c)
+	}
 	if a != open && authenticate {
 		if err := s.authenticate(c); err != nil && a == required {
 			return err

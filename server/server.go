@@ -11,7 +11,9 @@ import (
 	"go.uber.org/zap"
 
 	"statiko/bundle"
+	"statiko/cluster"
 	"statiko/dhparams"
+	"statiko/leader"
 	"statiko/reconcile"
 	"statiko/secret"
 	"statiko/state"
@@ -56,8 +58,14 @@ type Options struct {
 	// NodeName is this node's name, sent in every answer; never empty.
 	NodeName string
 
+	// Cluster knows the other nodes; nil means that there are none.
+	Cluster cluster.Group
 	// Leader returns the name of the node that leads, or false if nobody is known to; nil means nobody.
 	Leader func() (string, bool)
+	// LeaderState tells more of who leads; nil means that Leader is all that is known.
+	LeaderState func() leader.LeaderState
+	// StepDown has the node that leads hand over, as [leader.Etcd.StepDown]; nil means that there is nobody else.
+	StepDown func(ctx context.Context, to string) error
 	// Ready says why the node is not ready although it serves what it knew at its start; nil, or a nil error, means
 	// that it is.
 	Ready func() error
@@ -99,6 +107,11 @@ type Server struct {
 	checkingDH chan struct{}
 	private    http.Handler
 	public     http.Handler
+	// accepter is nil if the store has no such power.
+	accepter accepter
+	// serving ends all waiting when it ends.
+	serving  context.Context
+	endWaits context.CancelFunc
 }
 
 // Defaults of limits; see [Options].
@@ -143,6 +156,18 @@ func New(o Options) (*Server, error) {
 	s := &Server{Options: o, psk: sha256.Sum256([]byte(o.PSK)), hasPSK: o.PSK != "", started: o.Now()}
 	s.PSK = ""
 	s.attempts = newAttempts(o.Now)
+	s.accepter, _ = o.Store.(accepter)
+	s.serving, s.endWaits = context.WithCancel(context.Background())
+	if s.Cluster == nil {
+		s.Cluster = cluster.Single(cluster.SingleOptions{Store: o.Store, NodeName: o.NodeName, Local: s.LocalStatus,
+			Version: o.Version, Log: o.Log, Now: o.Now})
+	}
+	if s.LeaderState == nil {
+		s.LeaderState = func() leader.LeaderState {
+			name, _ := o.Leader()
+			return leader.LeaderState{Name: name}
+		}
+	}
 	s.builtinDH, s.checkingDH = dhparams.Builtin(o.DHBits), make(chan struct{}, 1)
 	s.private = s.chain(routes(), true)
 	s.public = s.chain(publicRoutes(), false)
@@ -155,3 +180,7 @@ func (s *Server) Handler() http.Handler { return s.private }
 // PublicHandler returns the routes that the default site of the web server offers to everybody: /status, /info and
 // ACME challenges. Nobody is authenticated there, whatever is sent.
 func (s *Server) PublicHandler() http.Handler { return s.public }
+
+// EndWaits has all requests that wait for something answer at once with how things are. It is for the time before the
+// HTTP server is shut down, which would wait for them (see [http.Server.RegisterOnShutdown]).
+func (s *Server) EndWaits() { s.endWaits() }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"statiko/api"
+	"statiko/cluster"
 	"statiko/reconcile"
 	"statiko/state"
 )
@@ -13,14 +14,11 @@ import (
 // forceWait bounds how long ?force= waits for the sites to be looked at again.
 const forceWait = 10 * time.Second
 
-// singleNode is the member id of a node that is not part of a cluster.
-const singleNode = "00000000-0000-0000-0000-000000000000"
-
 // status answers GET /status: 200 while sites are served, whatever the store does.
 func (s *Server) status(c *call) error {
 	s.force(c)
 	snap := s.snapshot(c)
-	st := s.nodeStatus(snap)
+	st := s.ownStatus(c, snap)
 	applied := s.Reconciler.Status().Revision
 	st.Health = make([]api.SiteHealth, 0, snap.Len(state.KindSite))
 	counted, healthy := 0, 0
@@ -63,7 +61,7 @@ func (s *Server) siteStatus(c *call) error {
 	if !ok {
 		return noSite(name)
 	}
-	st := s.nodeStatus(snap)
+	st := s.ownStatus(c, snap)
 	st.Health = []api.SiteHealth{s.siteHealth(site)}
 	code := http.StatusOK
 	if !st.Nginx.Running || !st.Health[0].Healthy {
@@ -73,18 +71,6 @@ func (s *Server) siteStatus(c *call) error {
 		hide(&st, func(domain string) string { return domain })
 	}
 	return c.json(code, st)
-}
-
-// clusterStatus answers GET /clusterstatus.
-func (s *Server) clusterStatus(c *call) error {
-	snap := s.snapshot(c)
-	st := s.nodeStatus(snap)
-	st.Health = make([]api.SiteHealth, 0, snap.Len(state.KindSite))
-	for site := range snap.Sites() {
-		st.Health = append(st.Health, s.siteHealth(site))
-	}
-	st.Quarantine = quarantined(snap)
-	return c.json(http.StatusOK, map[string]api.Status{singleNode: st})
 }
 
 // force has everything looked at again before the answer, if an authenticated caller asks for it.
@@ -97,6 +83,13 @@ func (s *Server) force(c *call) {
 	defer cancel()
 	// What is not applied in time is in the answer.
 	_ = s.Reconciler.Wait(ctx, s.Store.Snapshot().Revision(), "")
+}
+
+// ownStatus is nodeStatus with what the cluster knows of this node.
+func (s *Server) ownStatus(c *call, snap *state.Snapshot) api.Status {
+	st := s.nodeStatus(snap)
+	st.Unregistered = s.Cluster.Self(c.r.Context(), cluster.Query{}).Unregistered
+	return st
 }
 
 // nodeStatus is the part of a status that is not about single sites.

@@ -1,0 +1,179 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"statiko/api"
+)
+
+// StatusPath is the route of [NodeStatus].
+const StatusPath = "/internal/v1/status"
+
+// maxAnswer bounds an answer in bytes: that of a node with a million sites.
+const maxAnswer = 256 << 20
+
+// MaxWait bounds [Query.Wait] in a call.
+const MaxWait = time.Minute
+
+// values writes a query as that of a URL.
+func (q Query) values() url.Values {
+	v := url.Values{}
+	if q.Revision != 0 {
+		v.Set("revision", strconv.FormatInt(q.Revision, 10))
+		v.Set("wait", strconv.FormatFloat(q.Wait.Seconds(), 'f', 3, 64))
+	}
+	if q.Domain != "" {
+		v.Set("domain", q.Domain)
+	}
+	if q.Full {
+		v.Set("full", "1")
+	}
+	return v
+}
+
+// ParseQuery reads what a call of [StatusPath] asks.
+func ParseQuery(v url.Values) (Query, error) {
+	q := Query{Domain: v.Get("domain"), Full: v.Get("full") == "1"}
+	if text := v.Get("revision"); text != "" {
+		var err error
+		if q.Revision, err = strconv.ParseInt(text, 10, 64); err != nil || q.Revision < 0 {
+			return q, fmt.Errorf("revision is %q, not a revision", text)
+		}
+	}
+	if text := v.Get("wait"); text != "" {
+		seconds, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(seconds) || seconds < 0 {
+			return q, fmt.Errorf("wait is %q, not a number of seconds", text)
+		}
+		q.Wait = time.Duration(min(seconds, MaxWait.Seconds()) * float64(time.Second))
+	}
+	return q, nil
+}
+
+// peers calls other nodes.
+type peers struct {
+	signer *signer
+	// from is this node's name.
+	from string
+
+	mu sync.Mutex
+	// clients has one client for each pin: what is trusted is the key.
+	clients map[string]*http.Client
+}
+
+func newPeers(s *signer, from string) *peers {
+	return &peers{signer: s, from: from, clients: map[string]*http.Client{}}
+}
+
+// client returns the client that trusts a server with the pin.
+func (p *peers) client(pin string) (*http.Client, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c, ok := p.clients[pin]; ok {
+		return c, nil
+	}
+	t := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: askTimeout}).DialContext,
+		TLSHandshakeTimeout: askTimeout,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: 2,
+		IdleConnTimeout:     time.Minute,
+	}
+	if pin != "" {
+		var err error
+		if t.TLSClientConfig, err = api.PinnedTLS(pin); err != nil {
+			return nil, err
+		}
+	}
+	c := &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	p.clients[pin] = c
+	return c, nil
+}
+
+// keep closes the connections to nodes whose key is no longer among the members'.
+func (p *peers) keep(members []Member) {
+	pins := map[string]bool{}
+	for _, m := range members {
+		pins[m.Pin] = true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for pin, c := range p.clients {
+		if !pins[pin] {
+			c.CloseIdleConnections()
+			delete(p.clients, pin)
+		}
+	}
+}
+
+// close closes connections that nothing uses.
+func (p *peers) close() { p.keep(nil) }
+
+// ask asks a member how it is. The error is for people, who know which member was asked.
+func (p *peers) ask(ctx context.Context, m Member, q Query) (NodeStatus, error) {
+	var s NodeStatus
+	base, err := url.Parse(m.Address)
+	if err != nil || base.Host == "" {
+		return s, fmt.Errorf("its address is registered as %q, which is none", m.Address)
+	}
+	if base.Scheme == "https" && m.Pin == "" || base.Scheme != "https" && m.Pin != "" {
+		return s, fmt.Errorf("its address is registered as %s, which does not go with its key", m.Address)
+	}
+	base.Path, base.RawQuery = StatusPath, q.values().Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.String(), nil)
+	if err != nil {
+		return s, err
+	}
+	if err := p.signer.sign(request, nil, p.from, m.InstanceID); err != nil {
+		return s, err
+	}
+	client, err := p.client(m.Pin)
+	if err != nil {
+		return s, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return s, plainCall(ctx, base.Host, err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return s, plainCall(ctx, base.Host, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		var e api.Error
+		if json.Unmarshal(data, &e) != nil || e.Message == "" {
+			return s, fmt.Errorf("%s answers with status %d", base.Host, response.StatusCode)
+		}
+		return s, fmt.Errorf("%s refuses (status %d): %s", base.Host, response.StatusCode, e.Message)
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("%s does not answer as a node does: %w", base.Host, err)
+	}
+	return s, nil
+}
+
+// plainCall words why a call failed.
+func plainCall(ctx context.Context, host string, err error) error {
+	if mismatch, ok := errors.AsType[*api.PinMismatchError](err); ok {
+		return fmt.Errorf("who answers at %s has another key than is registered: %w", host, mismatch)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s did not answer in time", host)
+	}
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
+	return err
+}
