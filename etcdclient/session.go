@@ -36,6 +36,9 @@ type Session struct {
 	etcd    *concurrency.Session
 	release context.CancelFunc
 
+	// suspect has one slot: ask etcd now.
+	suspect chan struct{}
+
 	mu       sync.Mutex
 	deadline time.Time
 	over     bool
@@ -87,6 +90,14 @@ func (s *Session) overSince() (time.Time, bool) {
 	return s.overAt, over
 }
 
+// Check has etcd asked at once whether the lease holds, for who has seen a sign that it does not. It does not wait.
+func (s *Session) Check() {
+	select {
+	case s.suspect <- struct{}{}:
+	default:
+	}
+}
+
 // Etcd returns the session for elections of package concurrency. It sends no keepalives of its own and ends with s.
 func (s *Session) Etcd() *concurrency.Session { return s.etcd }
 
@@ -117,7 +128,7 @@ func (s *Session) end(reason error) {
 // newSession makes a session of a lease that etcd confirmed, asked at the time sent. It fails if that is too long
 // ago already. The timeout bounds each request of an election.
 func newSession(etcd *clientv3.Client, timeout time.Duration, lease clientv3.LeaseID, ttl, margin time.Duration, sent time.Time) (*Session, error) {
-	s := &Session{lease: lease, ttl: ttl, margin: margin, deadline: sent.Add(ttl - margin), idle: make(chan struct{})}
+	s := &Session{lease: lease, ttl: ttl, margin: margin, deadline: sent.Add(ttl - margin), suspect: make(chan struct{}, 1), idle: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.timer = time.AfterFunc(time.Until(s.deadline), func() { s.Over() })
 	if s.Over() {

@@ -115,6 +115,7 @@ func (m *Sessions) keep(ctx context.Context, s *Session) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-next.C:
+		case <-s.suspect:
 		}
 		attempt, end := context.WithTimeout(ctx, m.attempt(s.ttl))
 		sent, seconds, err := beat.once(attempt)

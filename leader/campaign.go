@@ -21,11 +21,11 @@ var (
 
 // compete campaigns and leads, again and again, while the session lasts.
 func (e *Etcd) compete(ctx context.Context, s *etcdclient.Session, duties map[string]Duty) {
-	pause := minPause
+	pause, queued := minPause, false
 	for e.awaitTurn(ctx, s) {
 		t, err := e.campaign(ctx, s)
 		if err == nil {
-			pause = minPause
+			pause, queued = minPause, false
 			e.lead(t, duties)
 			continue
 		}
@@ -33,6 +33,9 @@ func (e *Etcd) compete(ctx context.Context, s *etcdclient.Session, duties map[st
 			break
 		}
 		if !errors.Is(err, errNotNow) {
+			// The key may still be there; the next try finds it.
+			queued = true
+			s.Check()
 			e.log.Warn("the campaign failed, trying again", zap.Error(etcdclient.Plain(err)))
 		}
 		if !sleep(ctx, pause) {
@@ -40,8 +43,9 @@ func (e *Etcd) compete(ctx context.Context, s *etcdclient.Session, duties map[st
 		}
 		pause = min(2*pause, maxPause)
 	}
-	// The session goes on if it is Run that ends: leave the queue, in case that it was joined.
-	e.withdraw(ctx, s)
+	if queued {
+		e.withdraw(ctx, s) // the session may outlive ctx
+	}
 }
 
 // awaitTurn waits until this node may campaign; false when ctx has ended. Meanwhile it is not in the queue, where it
@@ -77,7 +81,7 @@ func (e *Etcd) request(ctx context.Context) (context.Context, context.CancelFunc
 
 // withdraw takes this node out of the queue, wherever it stands in it. It has to have ended its term before.
 func (e *Etcd) withdraw(ctx context.Context, s *etcdclient.Session) bool {
-	if s.Over() {
+	if lost(ctx) {
 		return true
 	}
 	etcd, err := e.options.Client.Etcd()

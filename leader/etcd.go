@@ -84,6 +84,7 @@ func (e *Etcd) Run(ctx context.Context, duties map[string]Duty) error {
 	defer func() {
 		stop()
 		<-done
+		e.view.forget()
 	}()
 	if e.options.Disallow {
 		<-ctx.Done()
@@ -107,13 +108,17 @@ type LeaderState struct {
 	UnknownSince time.Time
 }
 
-// State returns what this node knows about who leads. It never blocks.
+// State returns what this node knows about who leads. It never blocks. Nothing is known unless Run runs.
 func (e *Etcd) State() LeaderState {
-	s := e.view.leaderState()
+	v := e.view.snapshot()
+	s := LeaderState{Name: v.leader.Node, InstanceID: v.leader.Instance, NobodySince: v.nobody}
+	if v.leader.Leads != nil {
+		s.Since = *v.leader.Leads
+	}
 	if since, lost := e.options.Sessions.Lost(); lost {
 		s.UnknownSince = since
-	} else if !e.view.loaded() {
-		s.UnknownSince = e.view.began
+	} else if !v.loaded {
+		s.UnknownSince = v.blind
 	}
 	return s
 }

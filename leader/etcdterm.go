@@ -85,14 +85,21 @@ func (e *Etcd) lead(t *term, duties map[string]Duty) {
 
 // resign removes this node's key. If it cannot, the key goes with the session, or before the next campaign.
 func (t *term) resign() {
-	if t.session.Over() {
-		return // the session gives its lease back, if it can be reached
+	if lost(t.ctx) {
+		return // the key is gone, or goes when the session gives its lease back
 	}
 	ctx, cancel := t.elector.request(t.ctx)
 	defer cancel()
 	if err := t.election.Resign(ctx); err != nil {
 		t.elector.log.Warn("the leadership could not be given up at once, it runs out", zap.Error(etcdclient.Plain(err)))
 	}
+}
+
+// lost tells whether a context under a session ended because the lease was lost, so that etcd has forgotten this node
+// or does not answer it.
+func lost(ctx context.Context) bool {
+	cause := context.Cause(ctx)
+	return errors.Is(cause, etcdclient.ErrLeaseLost) || errors.Is(cause, etcdclient.ErrLeaseOld)
 }
 
 // watch returns why the term has to end: its key was removed, or a handover asks for it. It goes on while etcd
@@ -120,6 +127,9 @@ func (t *term) watch(ctx context.Context) error {
 	}()
 	for {
 		err := t.watchKey(ctx, handover)
+		if errors.Is(err, errKeyLost) {
+			t.session.Check() // most likely its lease was revoked
+		}
 		if ctx.Err() != nil || errors.Is(err, errKeyLost) || errors.Is(err, errHandedOver) {
 			return err
 		}

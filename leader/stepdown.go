@@ -35,10 +35,10 @@ var (
 // Other errors: ErrNoLeader, ErrNoCandidate, ErrHandover, [state.ErrUnavailable] without etcd, ctx's error; in
 // the last case the handover goes on.
 func (e *Etcd) StepDown(ctx context.Context, to string) error {
-	if _, lost := e.options.Sessions.Lost(); lost || !e.view.loaded() {
+	v := e.view.snapshot()
+	if _, lost := e.options.Sessions.Lost(); lost || !v.loaded {
 		return fmt.Errorf("%w: etcd cannot be reached", state.ErrUnavailable)
 	}
-	v := e.view.snapshot()
 	switch others := slices.DeleteFunc(slices.Clone(v.waiting), func(n string) bool { return n == v.leader.Node }); {
 	case v.leader.created == 0:
 		return fmt.Errorf("%w, so none can step down", ErrNoLeader)

@@ -15,11 +15,11 @@ import (
 // view is what this node knows of the election's keys.
 type view struct {
 	prefix string
-	// began is when it knew nothing yet.
-	began time.Time
 
 	mu sync.Mutex
-	// keys has the candidates by key; nil until they were read for the first time.
+	// blind is since when the keys are not followed.
+	blind time.Time
+	// keys has the candidates by key; nil while they are not known.
 	keys map[string]entry
 	// next is the handover, at revision nextRevision; 0 without one.
 	next         handover
@@ -38,7 +38,7 @@ type entry struct {
 }
 
 func newView(prefix string) *view {
-	return &view{prefix: prefix, began: time.Now(), changed: make(chan struct{})}
+	return &view{prefix: prefix, blind: time.Now(), changed: make(chan struct{})}
 }
 
 // load replaces what is known.
@@ -106,16 +106,20 @@ func (v *view) publish() {
 	v.changed = make(chan struct{})
 }
 
-// loaded tells whether the keys were ever read.
-func (v *view) loaded() bool {
+// forget notes that the keys are no longer followed.
+func (v *view) forget() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.keys != nil
+	v.keys, v.nextRevision, v.leader, v.nobody, v.blind = nil, 0, entry{}, time.Time{}, time.Now()
+	close(v.changed)
+	v.changed = make(chan struct{})
 }
 
 // snapshot is the view at one moment.
 type snapshot struct {
-	loaded       bool
+	loaded bool
+	// blind is since when it is not, if so.
+	blind        time.Time
 	leader       entry
 	nobody       time.Time
 	next         handover
@@ -129,7 +133,7 @@ type snapshot struct {
 func (v *view) snapshot() snapshot {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	s := snapshot{loaded: v.keys != nil, leader: v.leader, nobody: v.nobody, next: v.next, nextRevision: v.nextRevision, changed: v.changed}
+	s := snapshot{loaded: v.keys != nil, blind: v.blind, leader: v.leader, nobody: v.nobody, next: v.next, nextRevision: v.nextRevision, changed: v.changed}
 	for _, e := range v.keys {
 		if e.created != v.leader.created && e.Node != "" {
 			s.waiting = append(s.waiting, e.Node)
@@ -141,12 +145,3 @@ func (v *view) snapshot() snapshot {
 
 // admits tells whether the node may come to lead.
 func (s snapshot) admits(node string) bool { return s.nextRevision == 0 || s.next.admits(node) }
-
-func (v *view) leaderState() LeaderState {
-	s := v.snapshot()
-	l := LeaderState{Name: s.leader.Node, InstanceID: s.leader.Instance, NobodySince: s.nobody}
-	if s.leader.Leads != nil {
-		l.Since = *s.leader.Leads
-	}
-	return l
-}
