@@ -44,7 +44,11 @@ func run(ctx context.Context, args []string, env environment) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(env.stderr, "statiko:", strings.TrimPrefix(err.Error(), "statiko: "))
+	if faults, ok := errors.AsType[*config.FaultsError](err); ok {
+		fmt.Fprintf(env.stderr, "statiko: the configuration has %d faults:\n%v\n", len(faults.Faults), faults)
+		return exitFault
+	}
+	fmt.Fprintln(env.stderr, "statiko:", err)
 	if _, ok := errors.AsType[usageError](err); ok {
 		fmt.Fprintln(env.stderr, `run "statiko --help" for what is possible`)
 		return exitUsage
