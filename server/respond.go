@@ -52,7 +52,7 @@ func (s *Server) writeError(c *call, err error) {
 	h := c.w.Header()
 	switch e.Status {
 	case http.StatusServiceUnavailable:
-		h.Set("Retry-After", "1")
+		h.Set("Retry-After", retryAfter(e))
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="statiko"`)
 	}

@@ -43,6 +43,8 @@ func routes() []route {
 		route{"/readyz", open, m{"GET": (*Server).readyz}},
 		route{"/clusterstatus", required, m{"GET": (*Server).clusterStatus}},
 		route{"/sync", required, m{"POST": (*Server).sync}},
+		route{"/freeze", required, m{"POST": (*Server).freeze}},
+		route{"/unfreeze", required, m{"POST": (*Server).unfreeze}},
 		route{"/node", required, m{"GET": (*Server).listNodes}},
 		route{"/node/{name}", required, m{"DELETE": (*Server).removeNode}},
 		route{"/leader", required, m{"GET": (*Server).getLeader}},
@@ -56,7 +58,7 @@ func routes() []route {
 		}},
 		route{"/site/{domain}/app", required, m{"POST": (*Server).deploy, "PUT": (*Server).deploy}},
 
-		route{"/app", required, m{"GET": (*Server).listApps, "POST": (*Server).uploadApp}},
+		route{"/app", required, m{"GET": (*Server).listApps, "POST": unlessFrozen((*Server).uploadApp)}},
 		route{"/app/{name}", required, m{"POST": (*Server).setAppMetadata, "DELETE": (*Server).deleteApp}},
 
 		route{"/certificate", required, m{"GET": (*Server).listCertificates, "POST": (*Server).importCertificate}},
