@@ -99,6 +99,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 		return err
 	}
 	n.onClose("the store", n.store.Close)
+	n.store = server.NewGate(n.store, nil)
 	if n.certificate, err = openCertificate(c, dirs.misc, n.log); err != nil {
 		return err
 	}
