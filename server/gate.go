@@ -73,6 +73,15 @@ func (g *Gate) Restore(ctx context.Context, doc *state.Document, ifRevision int6
 	return g.Store.Restore(ctx, doc, ifRevision)
 }
 
+// Accept is the decision for a store that can find itself detached from its backend; for another there is nothing to
+// decide.
+func (g *Gate) Accept(ctx context.Context) (int64, error) {
+	if a, ok := g.Store.(accepter); ok {
+		return a.Accept(ctx)
+	}
+	return 0, api.Errorf(api.CodeNotDetached, "the store is not detached: there is nothing to decide")
+}
+
 // Health is [state.Store]'s: no changes are possible while the gate is frozen.
 func (g *Gate) Health() state.Health {
 	h := g.Store.Health()
