@@ -1,13 +1,9 @@
-// Package etcdclient is a process's one connection to etcd: [Open] makes it without touching the network, [Probe]
-// says endpoint by endpoint what is wrong. It knows what bites on etcd connections (files of certificates that
-// change, tokens that expire, endpoints that hang) and nothing of what is kept there.
 package etcdclient
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -44,7 +40,7 @@ const (
 	keepAliveTime    = 5 * time.Second
 	keepAliveTimeout = 3 * time.Second
 	// reconnectMax bounds the pause between attempts to connect, so that changes work soon after etcd is back.
-	reconnectMax = time.Second
+	reconnectMax = 400 * time.Millisecond
 )
 
 // Bounds of a request and an answer, in bytes: etcd takes 1.5 MiB by default, its answers are paged.
@@ -75,20 +71,6 @@ func Open(o Options) (*Client, error) {
 	c.config.DialOptions = append(c.config.DialOptions, grpc.WithContextDialer(c.dial))
 	return c, nil
 }
-
-// dial counts connections; see Connections.
-func (c *Client) dial(ctx context.Context, address string) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	if err == nil {
-		c.connections.Add(1)
-	}
-	return conn, err
-}
-
-// Connections returns how often a connection was made. Behind a new connection may be another etcd, or the same one
-// with an older copy of its data, and etcd's client resumes watches there without a word: whoever follows a watch
-// compares this number before believing what comes.
-func (c *Client) Connections() int64 { return c.connections.Load() }
 
 // Etcd returns etcd's own client. Without authentication it does not touch the network; with it, the first call
 // that succeeds has logged in.
@@ -172,45 +154,15 @@ func (o Options) config(endpoints []string) (clientv3.Config, error) {
 			MinConnectTimeout: 3 * time.Second,
 		})},
 	}
-	if secure > 0 || o.CA != "" || o.SkipVerify {
+	if secure > 0 || o.CA != "" || o.SkipVerify || o.ClientCertificate != "" {
 		if secure != len(endpoints) {
 			return clientv3.Config{}, errors.New("the addresses of etcd mix http:// and https://, or TLS is configured for http://; use one of them")
 		}
-		var err error
-		if config.TLS, err = o.tlsConfig(); err != nil {
+		// Faults of the files are found now.
+		if _, err := o.tlsConfig(); err != nil {
 			return clientv3.Config{}, err
 		}
+		config.DialOptions = append(config.DialOptions, grpc.WithTransportCredentials(fileCredentials{o}))
 	}
 	return config, nil
-}
-
-// Probe asks each endpoint by itself for its status and returns, for those that do not answer as they should, why.
-func Probe(ctx context.Context, o Options) map[string]error {
-	o = o.withDefaults()
-	failed := map[string]error{}
-	for _, e := range o.Endpoints {
-		if err := probe(ctx, o, e); err != nil {
-			failed[e] = err
-		}
-	}
-	return failed
-}
-
-func probe(ctx context.Context, o Options, endpoint string) error {
-	config, err := o.config([]string{endpoint})
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, min(o.Timeout, 5*time.Second))
-	defer cancel()
-	config.Context = ctx
-	c, err := clientv3.New(config)
-	if err != nil {
-		return Plain(err)
-	}
-	defer c.Close()
-	if _, err := c.Get(ctx, "statiko-probe", clientv3.WithCountOnly()); err != nil {
-		return o.explain(ctx, endpoint, err)
-	}
-	return nil
 }

@@ -129,7 +129,7 @@ func (m *Sessions) keep(ctx context.Context, s *Session) error {
 			continue
 		case time.Duration(seconds)*time.Second < s.ttl:
 			// It never is, but a session that lasted longer than its lease would be the worst of faults.
-			return ErrLeaseLost
+			return errors.New("etcd has shortened the lease")
 		case !s.confirm(sent):
 			return ErrLeaseOld
 		}

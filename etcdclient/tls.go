@@ -7,125 +7,64 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
-	"strings"
 
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/credentials"
 )
 
-// tlsConfig reads the files once to find faults, and again for each connection.
+// tlsConfig reads all files as they are now.
 func (o Options) tlsConfig() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	switch {
-	case o.SkipVerify:
-		config.InsecureSkipVerify = true // asked for by the configuration
-	case o.CA != "":
-		if _, err := readPool(o.CA); err != nil {
-			return nil, err
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.SkipVerify} // asked for by the configuration
+	if o.CA != "" {
+		data, err := os.ReadFile(o.CA)
+		if err != nil {
+			return nil, fmt.Errorf("the certificate authority of etcd: %w", err)
 		}
-		// The standard check has its authorities fixed for the client's life. So it is made here, with the
-		// file as it is now.
-		config.InsecureSkipVerify = true // VerifyConnection verifies
-		config.VerifyConnection = func(s tls.ConnectionState) error { return verify(o.CA, s) }
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("the certificate authority of etcd: %s has no certificate in PEM", o.CA)
+		}
 	}
 	if (o.ClientCertificate == "") != (o.ClientKey == "") {
 		return nil, errors.New("the client certificate for etcd needs both its files, certificate and key")
 	}
 	if o.ClientCertificate != "" {
-		load := func() (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(o.ClientCertificate, o.ClientKey)
-			if err != nil {
-				return nil, fmt.Errorf("the client certificate for etcd: %w", err)
-			}
-			return &pair, nil
+		pair, err := tls.LoadX509KeyPair(o.ClientCertificate, o.ClientKey)
+		if err != nil {
+			return nil, fmt.Errorf("the client certificate for etcd: %w", err)
 		}
-		if _, err := load(); err != nil {
-			return nil, err
-		}
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
 }
 
-func readPool(path string) (*x509.CertPool, error) {
-	data, err := os.ReadFile(path)
+// fileCredentials are gRPC's for TLS with files that may change: each handshake uses them as they are then. (etcd's
+// own client reads the client's certificate anew, but fixes the authorities for its life.)
+type fileCredentials struct{ options Options }
+
+// ClientHandshake is [credentials.TransportCredentials]'s.
+func (c fileCredentials) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	config, err := c.options.tlsConfig()
 	if err != nil {
-		return nil, fmt.Errorf("the certificate authority of etcd: %w", err)
+		return nil, nil, err
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("the certificate authority of etcd: %s has no certificate in PEM", path)
-	}
-	return pool, nil
+	return credentials.NewTLS(config).ClientHandshake(ctx, authority, conn)
 }
 
-// verify does what crypto/tls does by itself without InsecureSkipVerify.
-func verify(ca string, s tls.ConnectionState) error {
-	pool, err := readPool(ca)
-	if err != nil {
-		return err
-	}
-	if len(s.PeerCertificates) == 0 {
-		return errors.New("etcd shows no certificate")
-	}
-	between := x509.NewCertPool()
-	for _, c := range s.PeerCertificates[1:] {
-		between.AddCert(c)
-	}
-	_, err = s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: pool, Intermediates: between, DNSName: s.ServerName})
-	return err
+// ServerHandshake is there for the interface.
+func (c fileCredentials) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these credentials are a client's")
 }
 
-// explain finds the cause of a failed request: gRPC says no more than that the connection failed, so one is tried
-// by hand.
-func (o Options) explain(ctx context.Context, endpoint string, err error) error {
-	u, parseErr := url.Parse(endpoint)
-	if parseErr != nil {
-		return Plain(err)
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepAliveTimeout)
-	defer cancel()
-	conn, dialErr := (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
-	if dialErr != nil {
-		return dialErr
-	}
-	defer conn.Close()
-	if u.Scheme != "https" {
-		return Plain(err)
-	}
-	config, tlsErr := o.tlsConfig()
-	if tlsErr != nil {
-		return tlsErr
-	}
-	if config.ServerName == "" {
-		config.ServerName = u.Hostname()
-	}
-	client := tls.Client(conn, config)
-	if hsErr := client.HandshakeContext(ctx); hsErr != nil {
-		return hsErr
-	}
-	// With TLS 1.3, a server says that it refuses the client's certificate after the handshake.
-	deadline, _ := ctx.Deadline()
-	_ = client.SetReadDeadline(deadline)
-	if _, readErr := client.Read(make([]byte, 1)); readErr != nil && strings.Contains(readErr.Error(), "tls:") {
-		return readErr
-	}
-	return Plain(err)
+// Info is [credentials.TransportCredentials]'s.
+func (c fileCredentials) Info() credentials.ProtocolInfo {
+	return credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12}).Info()
 }
 
-// Plain takes gRPC's words off an error of etcd, for people.
-func Plain(err error) error {
-	if s, ok := status.FromError(err); ok && s.Message() != "" {
-		return &plainError{s.Message(), err}
-	}
-	return err
-}
+// Clone is [credentials.TransportCredentials]'s.
+func (c fileCredentials) Clone() credentials.TransportCredentials { return c }
 
-type plainError struct {
-	text string
-	err  error
+// OverrideServerName is there for the interface; gRPC has another way.
+func (c fileCredentials) OverrideServerName(string) error {
+	return errors.New("the name of the server is that of its address")
 }
-
-func (e *plainError) Error() string { return e.text }
-func (e *plainError) Unwrap() error { return e.err }

@@ -13,7 +13,11 @@ import (
 // Accept decides, for a detached store, that what etcd has now is in force, even if that is nothing, and frees every
 // node. It returns the revision. A store that is not detached is left as it is. Errors as in [state.Store.Update].
 func (s *Store) Accept(ctx context.Context) (int64, error) {
-	ours, _, detached := s.replica()
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	ours, detached := s.replica()
 	if detached == nil {
 		if h := s.Health(); !h.Healthy {
 			return 0, unavailable(h.Reason)
@@ -35,8 +39,8 @@ func (s *Store) Accept(ctx context.Context) (int64, error) {
 	if err := s.checkKey(head.KeyID); err != nil {
 		return 0, err
 	}
-	head.Epoch = max(head.Epoch, ours.Epoch) + 1
-	value, err := head.encode()
+	next := head.decided(ours.head)
+	value, err := next.encode()
 	if err != nil {
 		return 0, err
 	}
@@ -51,7 +55,7 @@ func (s *Store) Accept(ctx context.Context) (int64, error) {
 		return 0, state.Errorf(state.ErrConflict, state.Key{}, "", "somebody else decided at the same moment; look at the status and try again")
 	}
 	s.kick()
-	revision := head.lift(r.Header.Revision)
+	revision := next.lift(r.Header.Revision)
 	s.awaitVisible(ctx, revision)
 	return revision, nil
 }

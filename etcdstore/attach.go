@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -14,47 +13,46 @@ import (
 	"statiko/state"
 )
 
-// detachedError says why the replica must not follow etcd.
-type detachedError struct{ reason string }
-
-func (e *detachedError) Error() string {
-	return "detached: " + e.reason + `; the node serves on. "stkcli store accept" takes what etcd has, "stkcli state set" puts a backup there`
-}
-
-func detached(format string, args ...any) error { return &detachedError{fmt.Sprintf(format, args...)} }
-
 // attach makes sure that what etcd has continues what the replica has, and loads what is missing.
 func (s *Store) attach(ctx context.Context, etcd *clientv3.Client) error {
-	ours, _, _ := s.replica()
-	theirs, revision, err := s.readHead(ctx, etcd)
-	if err == nil && theirs == nil {
-		if ours.ID != "" {
-			err = detached("etcd has no state, this node has one (revision %d)", s.Snapshot().Revision())
-		} else {
-			theirs, revision, err = s.createHead(ctx, etcd)
-		}
-	}
-	if err == nil {
-		err = s.checkKey(theirs.KeyID)
-	}
-	if err == nil && ours.ID != "" {
-		err = s.continues(ctx, etcd, ours, *theirs, revision)
-	}
+	err := s.catchUp(ctx, etcd)
 	var d *detachedError
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.detached = nil
 	if errors.As(err, &d) {
 		s.detached = d
 	}
-	s.mu.Unlock()
+	return err
+}
+
+func (s *Store) catchUp(ctx context.Context, etcd *clientv3.Client) error {
+	now, _ := s.replica()
+	ours := now.head
+	theirs, revision, err := s.readHead(ctx, etcd)
 	if err != nil {
 		return err
 	}
-	if ours.same(*theirs) {
-		if s.resumable(ctx, etcd) {
-			return nil
+	if theirs == nil {
+		if ours.ID != "" {
+			return detached("etcd has no state, this node has one (revision %d)", s.Snapshot().Revision())
 		}
-	} else if ours.ID != "" {
+		if theirs, revision, err = s.createHead(ctx, etcd); err != nil {
+			return err
+		}
+	}
+	if err := s.checkKey(theirs.KeyID); err != nil {
+		return err
+	}
+	if ours.ID != "" {
+		if err := s.continues(ctx, etcd, now, *theirs, revision); err != nil {
+			return err
+		}
+	}
+	switch {
+	case ours.same(*theirs) && s.resumable(ctx, etcd, now):
+		return nil
+	case ours.ID != "" && !ours.same(*theirs):
 		if err := sleep(ctx, rand.N(reloadJitter)); err != nil {
 			return err
 		}
@@ -64,7 +62,7 @@ func (s *Store) attach(ctx context.Context, etcd *clientv3.Client) error {
 
 // readHead returns the head, nil if there is none, and etcd's revision.
 func (s *Store) readHead(ctx context.Context, etcd *clientv3.Client) (*headRecord, int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout())
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	r, err := etcd.Get(ctx, s.keys.head())
 	if err != nil {
@@ -83,7 +81,7 @@ func (s *Store) createHead(ctx context.Context, etcd *clientv3.Client) (*headRec
 	if err != nil {
 		return nil, 0, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.timeout())
+	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	r, err := etcd.Txn(bounded).If(clientv3.Compare(clientv3.ModRevision(s.keys.head()), "=", 0)).
 		Then(clientv3.OpPut(s.keys.head(), value)).Commit()
@@ -93,7 +91,11 @@ func (s *Store) createHead(ctx context.Context, etcd *clientv3.Client) (*headRec
 	if r.Succeeded {
 		s.log.Info("began a new state in etcd", zap.String("prefix", s.options.Prefix))
 	}
-	return s.readHead(ctx, etcd)
+	head, revision, err := s.readHead(ctx, etcd)
+	if err == nil && head == nil {
+		err = errors.New("the head is gone from etcd")
+	}
+	return head, revision, err
 }
 
 // checkKey refuses a state whose secrets this node cannot open.
@@ -106,14 +108,15 @@ func (s *Store) checkKey(id string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: the state in etcd has the key id %s, secretsEncryptionKey of this node has %s; give all nodes the same key, or name the other one in secretsEncryptionOldKeys",
+	return fmt.Errorf("%w: its key has the id %s, secretsEncryptionKey of this node has %s; give all nodes the same key, or name the other one in secretsEncryptionOldKeys",
 		state.ErrForeignKey, id, s.options.KeyID)
 }
 
 // continues returns nil if etcd's history goes on from what the replica knows, or an administrator has decided that
 // it is in force; otherwise a [detachedError].
-func (s *Store) continues(ctx context.Context, etcd *clientv3.Client, ours, theirs headRecord, revision int64) error {
-	if theirs.Epoch > ours.Epoch {
+func (s *Store) continues(ctx context.Context, etcd *clientv3.Client, now replica, theirs headRecord, revision int64) error {
+	ours := now.head
+	if theirs.supersedes(ours) {
 		s.log.Warn("an administrator decided which state is in force; this node takes it", zap.Int64("epoch", theirs.Epoch))
 		return nil
 	}
@@ -125,16 +128,16 @@ func (s *Store) continues(ctx context.Context, etcd *clientv3.Client, ours, thei
 		return detached("etcd has an older state (revision %d, epoch %d, generation %d) than this node (revision %d, epoch %d, generation %d)",
 			revision, theirs.Epoch, theirs.Generation, known, ours.Epoch, ours.Generation)
 	}
-	_, seen, _ := s.replica()
+	seen := now.seen
 	if seen.Key == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout())
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	r, err := etcd.Get(ctx, seen.Key, clientv3.WithRev(seen.Revision))
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
-		return s.noneNewer(ctx, etcd, seen)
+		return s.noneOlder(ctx, etcd, seen)
 	case err != nil:
 		return err
 	case len(r.Kvs) != 1 || r.Kvs[0].ModRevision != seen.Revision || string(r.Kvs[0].Value) != seen.Value:
@@ -143,8 +146,9 @@ func (s *Store) continues(ctx context.Context, etcd *clientv3.Client, ours, thei
 	return nil
 }
 
-// noneNewer stands in for the witness when its revision was compacted: the key itself must not be older now.
-func (s *Store) noneNewer(ctx context.Context, etcd *clientv3.Client, seen witness) error {
+// noneOlder stands in for the witness when its revision was compacted: its key must not be older now. The objects are
+// compared when they are loaded.
+func (s *Store) noneOlder(ctx context.Context, etcd *clientv3.Client, seen witness) error {
 	r, err := etcd.Get(ctx, seen.Key)
 	if err != nil {
 		return err
@@ -156,25 +160,13 @@ func (s *Store) noneNewer(ctx context.Context, etcd *clientv3.Client, seen witne
 	return nil
 }
 
-// resumable tells whether the watch can go on from the replica's revision.
-func (s *Store) resumable(ctx context.Context, etcd *clientv3.Client) bool {
+// resumable tells whether the watch can go on from where the replica is.
+func (s *Store) resumable(ctx context.Context, etcd *clientv3.Client, now replica) bool {
 	if !s.followed.Load() {
 		return false
 	}
-	head, _, _ := s.replica()
-	ctx, cancel := context.WithTimeout(ctx, s.timeout())
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	_, err := etcd.Get(ctx, s.keys.head(), clientv3.WithRev(head.lower(s.Snapshot().Revision())), clientv3.WithCountOnly())
+	_, err := etcd.Get(ctx, s.keys.head(), clientv3.WithRev(now.reached), clientv3.WithCountOnly())
 	return err == nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

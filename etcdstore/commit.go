@@ -7,20 +7,16 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"statiko/state"
 )
 
 // Times of a commit.
 const (
-	// attemptTimeout bounds one attempt, so that a member that hangs leaves time to ask another.
-	attemptTimeout = 3 * time.Second
 	// retryPause is between attempts.
 	retryPause = 50 * time.Millisecond
 	// lagPatience is how long the watch may take to bring a change that is known to be made, before the replica
@@ -28,13 +24,19 @@ const (
 	lagPatience = time.Second
 )
 
+// maxCompares is etcd's limit of comparisons in one transaction.
+const maxCompares = 128
+
 // Commit is [state.Committer]'s. Until the timeout it repeats the identical transaction: a transaction that was cut
 // off may have been made, or be made later, and looking once proves nothing. When a repetition's comparisons fail,
-// the operations of this node that the watch has brought up to that moment tell whether the first one did it.
+// the operations of this node that the watch has brought up to that moment tell whether the first one did it; and the
+// repetition has changed this node's cut key, which each of its transactions compares, so that the first one, if it is
+// still under way somewhere, cannot be made any more.
 func (s *Store) Commit(ctx context.Context, t *state.Txn) (int64, error) {
-	if s.closed.Load() {
-		return 0, unavailable(errClosed)
+	if err := s.enter(); err != nil {
+		return 0, err
 	}
+	defer s.leave()
 	if h := s.Health(); !h.Healthy {
 		return 0, unavailable(h.Reason)
 	}
@@ -42,19 +44,19 @@ func (s *Store) Commit(ctx context.Context, t *state.Txn) (int64, error) {
 	if err != nil {
 		return 0, unavailable(err)
 	}
-	head, seen, err := s.replica()
-	switch {
-	case err != nil:
-		return 0, unavailable(err)
-	case head.state() != t.Base.Head():
-		return 0, s.conflict(ctx, t)
-	case head.MinWriter > version && len(t.Writes) > 0:
-		return 0, unavailable(fmt.Sprintf("the state in etcd is of a newer version (%d) than this program can change (%d): update this node", head.MinWriter, version))
-	}
-	c := commit{store: s, etcd: etcd, txn: t, id: rand.Text(), head: head, loads: s.loads.Load()}
-	c.build(seen)
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
+	now, detached := s.replica()
+	switch {
+	case detached != nil:
+		return 0, unavailable(detached)
+	case now.head.state() != t.Base.Head():
+		return 0, s.conflict(ctx, t)
+	case now.head.MinWriter > version && len(t.Writes) > 0:
+		return 0, unavailable(fmt.Sprintf("the state in etcd is of a newer version (%d) than this program can change (%d): update this node", now.head.MinWriter, version))
+	}
+	c := commit{store: s, etcd: etcd, txn: t, id: rand.Text(), head: now.head, loads: s.loads.Load()}
+	c.build(now)
 	return c.run(ctx)
 }
 
@@ -76,13 +78,10 @@ type commit struct {
 	loads int64
 }
 
-func (c *commit) build(seen witness) {
-	k, gen := c.store.keys, c.head.Generation
-	c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(k.head()), "=", c.head.revision))
-	if seen.Key != "" && seen.Key != k.head() {
-		// What was seen cannot be older now, unless etcd is an older copy of itself.
-		c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(seen.Key), ">", seen.Revision-1))
-	}
+func (c *commit) build(now replica) {
+	k, gen, node := c.store.keys, c.head.Generation, c.store.options.NodeName
+	c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(k.head()), "=", c.head.revision),
+		clientv3.Compare(clientv3.ModRevision(k.cut(node)), "=", now.cut))
 	for _, cmp := range c.txn.Compares {
 		key := k.object(gen, cmp.Key)
 		if cmp.AnyRevision {
@@ -91,11 +90,15 @@ func (c *commit) build(seen witness) {
 			c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(key), "=", c.head.lower(cmp.Revision)))
 		}
 	}
-	c.otherwise = []clientv3.Op{clientv3.OpGet(k.head()), clientv3.OpGet(k.op(c.store.options.NodeName))}
+	c.otherwise = []clientv3.Op{clientv3.OpGet(k.head()), clientv3.OpGet(k.op(node))}
 	if f, ok := c.txn.Fence.(state.KeyedFence); ok {
 		key, revision := f.Proof()
 		c.compares = append(c.compares, clientv3.Compare(clientv3.CreateRevision(key), "=", revision))
 		c.otherwise = append(c.otherwise, clientv3.OpGet(key))
+	}
+	if seen := now.seen; seen.Key != "" && seen.Key != k.head() && len(c.compares) < maxCompares {
+		// What was seen cannot be older now, unless etcd is an older copy of itself.
+		c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(seen.Key), ">", seen.Revision-1))
 	}
 	for _, w := range c.txn.Writes {
 		key := k.object(gen, w.Key)
@@ -106,7 +109,7 @@ func (c *commit) build(seen witness) {
 		}
 	}
 	if len(c.then) > 0 {
-		c.then = append(c.then, clientv3.OpPut(k.op(c.store.options.NodeName), c.id))
+		c.then = append(c.then, clientv3.OpPut(k.op(node), c.id))
 	}
 }
 
@@ -116,48 +119,47 @@ func (c *commit) run(ctx context.Context) (int64, error) {
 		if f := c.txn.Fence; f != nil && f.Over() && !c.uncertain {
 			return 0, fmt.Errorf("%w; nothing was changed", state.ErrFenced)
 		}
-		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-		r, err := c.etcd.Txn(attempt).If(c.compares...).Then(c.then...).Else(c.otherwise...).Commit()
-		cancel()
+		r, err := c.attempt(ctx)
 		if err == nil {
 			return c.answer(ctx, r)
 		}
-		if refused := refusal(err); refused != nil {
-			if !c.uncertain {
-				return 0, refused
-			}
-		} else if len(c.then) > 0 {
+		if errors.Is(err, rpctypes.ErrNoSpace) {
+			c.store.setHealth(errNoSpace)
+		}
+		refused := refusal(err)
+		if refused != nil && !c.uncertain {
+			return 0, refused
+		}
+		if refused == nil && !notSent(err) && len(c.then) > 0 {
 			c.uncertain = true
 		}
-		if pauseErr := sleep(ctx, retryPause); pauseErr != nil {
+		if h := c.store.Health(); !c.uncertain && !h.Healthy {
+			return 0, unavailable(h.Reason)
+		}
+		if sleep(ctx, retryPause) != nil {
 			return 0, c.outcome(err)
 		}
 	}
 }
 
-// outcome is what is known when time is up.
+// attempt sends the transaction. A member that hangs must leave time to ask another.
+func (c *commit) attempt(ctx context.Context) (*clientv3.TxnResponse, error) {
+	ctx, cancel := c.store.bounded(ctx)
+	defer cancel()
+	otherwise := c.otherwise
+	if c.uncertain {
+		otherwise = append(otherwise[:len(otherwise):len(otherwise)], clientv3.OpPut(c.store.keys.cut(c.store.options.NodeName), c.id))
+	}
+	return c.etcd.Txn(ctx).If(c.compares...).Then(c.then...).Else(otherwise...).Commit()
+}
+
+// outcome is what is known when time is up. Whatever it is, etcd is not as it should be.
 func (c *commit) outcome(err error) error {
+	c.store.kick()
 	if c.uncertain {
 		return fmt.Errorf("%w: the change was sent, but %v; look whether it was made before trying again", state.ErrUnknown, etcdError(err))
 	}
 	return unavailable(etcdError(err))
-}
-
-// refusal returns the error for an answer that says that the transaction was not made and will not be; nil for one
-// that leaves it open.
-func refusal(err error) error {
-	switch {
-	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):
-		return state.Errorf(state.ErrTooLarge, state.Key{}, "", "the change is larger than etcd allows")
-	case errors.Is(err, rpctypes.ErrNoSpace), errors.Is(err, rpctypes.ErrTooManyRequests),
-		errors.Is(err, rpctypes.ErrPermissionDenied), errors.Is(err, rpctypes.ErrAuthFailed):
-		return unavailable(etcdError(err))
-	}
-	switch s, _ := status.FromError(err); s.Code() {
-	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
-		return unavailable(etcdError(err))
-	}
-	return nil
 }
 
 // answer reads etcd's answer.
@@ -171,43 +173,41 @@ func (c *commit) answer(ctx context.Context, r *clientv3.TxnResponse) (int64, er
 		s.awaitVisible(ctx, revision)
 		return revision, nil
 	}
-	if c.uncertain {
-		if revision, made, err := c.wasMade(ctx, r); err != nil {
-			return 0, err
-		} else if made {
-			return revision, nil
-		}
+	if revision, made, err := c.wasMade(ctx, rangeOf(r, 1)); err != nil || made {
+		return revision, err
 	}
 	if f, ok := c.txn.Fence.(state.KeyedFence); ok {
 		_, revision := f.Proof()
-		if kvs := r.Responses[2].GetResponseRange().GetKvs(); len(kvs) != 1 || kvs[0].CreateRevision != revision {
+		if kvs := rangeOf(r, 2); len(kvs) != 1 || kvs[0].CreateRevision != revision {
 			return 0, fmt.Errorf("%w; nothing was changed", state.ErrFenced)
 		}
 	}
-	if kvs := rangeOf(r, 0).GetKvs(); len(kvs) != 1 || kvs[0].ModRevision != c.head.revision {
+	if kvs := rangeOf(r, 0); len(kvs) != 1 || kvs[0].ModRevision != c.head.revision {
 		// The head is another one: the watch, or a comparison, will say what that means.
 		s.kick()
 	}
 	return 0, s.conflict(ctx, c.txn)
 }
 
-func rangeOf(r *clientv3.TxnResponse, i int) *etcdserverpb.RangeResponse {
-	return r.Responses[i].GetResponseRange()
+func rangeOf(r *clientv3.TxnResponse, i int) []*mvccpb.KeyValue {
+	return r.Responses[i].GetResponseRange().GetKvs()
 }
 
 // wasMade finds out whether an earlier attempt was made, now that a later one was refused: the answer names the
 // last operation of this node at that moment, and everything before it has to pass through the watch.
-func (c *commit) wasMade(ctx context.Context, r *clientv3.TxnResponse) (int64, bool, error) {
+func (c *commit) wasMade(ctx context.Context, ops []*mvccpb.KeyValue) (int64, bool, error) {
 	s := c.store
-	kvs := rangeOf(r, 1).GetKvs()
-	if len(kvs) == 0 {
+	if len(ops) == 0 {
 		return 0, false, nil
 	}
-	last := kvs[0]
-	revision := c.head.lift(last.ModRevision)
-	if string(last.Value) == c.id {
+	revision := c.head.lift(ops[0].ModRevision)
+	if string(ops[0].Value) == c.id {
+		// Even without an uncertain attempt of ours: etcd's client may have made two of one.
 		s.awaitVisible(ctx, revision)
 		return revision, true, nil
+	}
+	if !c.uncertain {
+		return 0, false, nil
 	}
 	if !s.awaitRevision(ctx, revision) {
 		return 0, false, fmt.Errorf("%w: the change was sent, and etcd cannot be asked whether it was made", state.ErrUnknown)
@@ -227,7 +227,7 @@ func (s *Store) conflict(ctx context.Context, t *state.Txn) error {
 	if s.awaitRevision(ctx, t.Base.Revision()+1) {
 		return state.ErrConflict
 	}
-	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {
+	if err := ctx.Err(); errors.Is(err, context.Canceled) {
 		return err
 	}
 	return unavailable("the replica does not catch up with etcd")
@@ -242,7 +242,7 @@ func (s *Store) awaitRevision(ctx context.Context, revision int64) bool {
 		switch {
 		case err == nil:
 			return true
-		case ctx.Err() != nil || s.closed.Load():
+		case ctx.Err() != nil:
 			return false
 		}
 		s.kick()

@@ -44,10 +44,9 @@ func (s *Store) loadCopy() error {
 		return err
 	}
 	note.Head.revision = note.HeadRevision
-	s.head, s.seen = note.Head, note.Seen
 	b := kept.Build()
 	b.SetHead(note.Head.state())
-	s.Publish(b.Snapshot(note.Head.lift(note.Revision)))
+	s.publish(replica{head: note.Head, seen: note.Seen}, b.Snapshot(note.Head.lift(note.Revision)), nil)
 	s.markLoaded()
 	s.log.Info("serving from the local copy until etcd answers", zap.Int64("revision", note.Revision),
 		zap.Int("sites", kept.Len(state.KindSite)))
@@ -90,12 +89,10 @@ func (s *Store) saveCopy(saved int64, failing bool) (int64, bool) {
 	return saved, true
 }
 
-// copyNote returns the newest snapshot with what goes with it. What goes with it may be a moment newer, which does no
-// harm: a start loads everything from etcd before it goes on.
+// copyNote returns the newest snapshot with what goes with it.
 func (s *Store) copyNote() (*state.Snapshot, copyNote) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	snapshot := s.Snapshot()
-	return snapshot, copyNote{Head: s.head, HeadRevision: s.head.revision,
-		Revision: s.head.lower(snapshot.Revision()), Seen: s.seen}
+	snapshot, head := s.Snapshot(), s.now.head
+	return snapshot, copyNote{Head: head, HeadRevision: head.revision, Revision: head.lower(snapshot.Revision()), Seen: s.now.seen}
 }

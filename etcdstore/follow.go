@@ -3,34 +3,43 @@ package etcdstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/metadata"
 
-	"statiko/etcdclient"
 	"statiko/state"
 )
 
+// What ends a watch without saying that etcd cannot be reached: the replica is attached anew.
 var (
-	// errReload ends a watch because another generation is in force.
-	errReload = errors.New("another generation is in force")
-	// errReconnected ends a watch because its connection is another one.
+	errReload      = errors.New("another generation is in force")
 	errReconnected = errors.New("the connection to etcd is a new one")
-	// errCompare ends a watch because it is time to compare.
-	errCompare = errors.New("time to compare")
+	errCompare     = errors.New("time to compare")
+	errLost        = errors.New("the connection to etcd is lost")
 )
 
-// Pauses between attempts to reach etcd.
+func harmless(err error) bool {
+	for _, e := range []error{errReload, errReconnected, errCompare, errLost, rpctypes.ErrCompacted, rpctypes.ErrFutureRev} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Pauses between attempts to reach etcd. They are short, so that changes work soon after etcd is back.
 const (
-	minPause = 50 * time.Millisecond
-	maxPause = time.Second
+	minPause = 20 * time.Millisecond
+	maxPause = 500 * time.Millisecond
 	// reloadJitter spreads the nodes' loading of a new generation.
 	reloadJitter = 150 * time.Millisecond
 )
@@ -40,13 +49,16 @@ func (s *Store) run(ctx context.Context) {
 	pause := minPause
 	for ctx.Err() == nil {
 		err := s.follow(ctx, func() { pause = minPause })
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case errors.Is(err, errReload), errors.Is(err, errReconnected), errors.Is(err, errCompare):
+		}
+		if harmless(err) {
+			if sleep(ctx, minPause/4) != nil {
+				return
+			}
 			continue
 		}
-		s.setHealth(err)
+		s.setHealth(etcdError(err))
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):
 		case <-s.resync:
@@ -65,59 +77,99 @@ func (s *Store) follow(ctx context.Context, attached func()) error {
 	}
 	before := s.options.Client.Connections()
 	if err := s.attach(ctx, etcd); err != nil {
-		return etcdError(err)
+		return err
 	}
 	// The first request of a client makes its connection; any later one is another.
 	now := s.options.Client.Connections()
 	if before != 0 && now != before {
 		return errReconnected
 	}
-	attached()
-	s.setHealth(nil)
-	return s.watch(ctx, etcd, now)
+	return s.watch(ctx, etcd, now, func() {
+		attached()
+		s.setHealth(s.alarm(ctx, etcd))
+	})
 }
 
-// watch applies events from the replica's revision on.
-func (s *Store) watch(ctx context.Context, etcd *clientv3.Client, connections int64) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	lost := make(chan struct{})
-	s.done.Go(func() { defer close(lost); awaitLoss(ctx, etcd) })
+// openWatch watches from where the replica is. Each watch has a stream of its own (etcd's client shares one among
+// watches whose metadata are equal), so that it does not end up on a connection that hangs with the one before.
+func (s *Store) openWatch(ctx context.Context, etcd *clientv3.Client) clientv3.WatchChan {
+	now, _ := s.replica()
+	ctx = metadata.AppendToOutgoingContext(ctx, "statiko-watch", strconv.FormatInt(s.watches.Add(1), 10))
+	return etcd.Watch(clientv3.WithRequireLeader(ctx), string(s.keys), clientv3.WithPrefix(), clientv3.WithRev(now.reached+1),
+		clientv3.WithProgressNotify(), clientv3.WithFragment(), clientv3.WithCreatedNotify())
+}
 
-	head, _, _ := s.replica()
-	from := head.lower(s.Snapshot().Revision()) + 1
-	events := etcd.Watch(clientv3.WithRequireLeader(ctx), string(s.keys), clientv3.WithPrefix(), clientv3.WithRev(from),
-		clientv3.WithProgressNotify(), clientv3.WithFragment())
+// watch applies events from the replica's revision on. It calls created when etcd has answered.
+func (s *Store) watch(ctx context.Context, etcd *clientv3.Client, connections int64, created func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	lost := make(chan struct{})
+	go func() { defer close(lost); awaitLoss(ctx, etcd) }()
+	defer func() { cancel(); <-lost }()
+
+	events, answered := s.openWatch(ctx, etcd), false
+	silent := time.NewTimer(s.patience())
+	defer silent.Stop()
 	compare := time.NewTimer(jittered(s.options.CompareEvery))
 	defer compare.Stop()
+	recheck := time.NewTicker(alarmEvery)
+	defer recheck.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-lost:
-			return errors.New("the connection to etcd is lost")
+			return errLost
+		case <-silent.C:
+			return errors.New("etcd does not answer")
 		case <-s.resync:
 			return errCompare
 		case <-compare.C:
 			if err := s.compare(ctx, etcd); err != nil {
-				return etcdError(err)
+				return err
 			}
 			compare.Reset(jittered(s.options.CompareEvery))
+		case <-recheck.C:
+			if answered && !s.Health().Healthy {
+				s.setHealth(s.alarm(ctx, etcd))
+			}
 		case r, ok := <-events:
 			if !ok {
-				return errors.New("the watch on etcd ended")
+				return errLost
 			}
 			if err := r.Err(); err != nil {
-				return etcdError(err)
+				return err
 			}
 			if s.options.Client.Connections() != connections {
 				return errReconnected
 			}
-			if err := s.apply(r.Events); err != nil {
+			if r.Created && silent.Stop() {
+				answered = true
+				created()
+			}
+			if err := s.apply(&r); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// alarmEvery is how often a store whose etcd ran out of space looks whether it has some again.
+const alarmEvery = 2 * time.Second
+
+// alarm returns an error if etcd refuses changes for want of space. Who may not ask learns it from the first refusal.
+func (s *Store) alarm(ctx context.Context, etcd *clientv3.Client) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	r, err := etcd.AlarmList(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, a := range r.Alarms {
+		if a.Alarm == etcdserverpb.AlarmType_NOSPACE {
+			return errNoSpace
+		}
+	}
+	return nil
 }
 
 // awaitLoss returns when the connection is no longer ready, or ctx ended.
@@ -131,17 +183,15 @@ func awaitLoss(ctx context.Context, etcd *clientv3.Client) {
 	}
 }
 
-// apply brings the events of one answer into the replica.
-func (s *Store) apply(events []*clientv3.Event) error {
+// apply brings one answer of the watch into the replica.
+func (s *Store) apply(r *clientv3.WatchResponse) error {
 	before := s.Snapshot()
-	head, seen, _ := s.replica()
-	b, newest := before.Build(), head.lower(before.Revision())
+	now, _ := s.replica()
+	b, newest := before.Build(), now.head.lower(before.Revision())
 	var mine []witness
-	for _, e := range events {
-		if e.Kv.ModRevision < newest {
-			continue
-		}
+	for _, e := range r.Events {
 		key := string(e.Kv.Key)
+		now.reached = e.Kv.ModRevision
 		switch {
 		case key == s.keys.head():
 			if e.Type == mvccpb.DELETE {
@@ -151,38 +201,38 @@ func (s *Store) apply(events []*clientv3.Event) error {
 			if err != nil {
 				return err
 			}
-			if !h.same(head) {
+			if !h.same(now.head) {
 				return errReload
 			}
-			head = h
+			now.head = h
+			now.seen = witness{key, e.Kv.ModRevision, string(e.Kv.Value)}
 			b.SetHead(h.state())
-			seen = witness{key, e.Kv.ModRevision, string(e.Kv.Value)}
-		case strings.HasPrefix(key, s.keys.ops()):
-			if e.Type == mvccpb.DELETE {
-				continue
-			}
-			seen = witness{key, e.Kv.ModRevision, string(e.Kv.Value)}
+		case strings.HasPrefix(key, s.keys.ops()) && e.Type == mvccpb.PUT:
+			now.seen = witness{key, e.Kv.ModRevision, string(e.Kv.Value)}
 			if key == s.keys.op(s.options.NodeName) {
-				mine = append(mine, seen)
+				mine = append(mine, now.seen)
+			}
+		case strings.HasPrefix(key, s.keys.cuts()) && e.Type == mvccpb.PUT:
+			if key == s.keys.cut(s.options.NodeName) {
+				now.cut = e.Kv.ModRevision
 			}
 		default:
-			k, ok := s.keys.parse(head.Generation, key)
+			k, ok := s.keys.parse(now.head.Generation, key)
 			if !ok {
 				continue
 			}
-			s.put(b, head, k, e)
+			s.put(b, now.head, k, e)
 		}
 		newest = e.Kv.ModRevision
 	}
-	s.mu.Lock()
-	s.head, s.seen = head, seen
-	for _, w := range mine {
-		s.remember(head, w)
+	if r.IsProgressNotify() {
+		now.reached = max(now.reached, r.Header.Revision)
 	}
-	s.mu.Unlock()
-	if revision := head.lift(newest); revision > before.Revision() {
-		s.Publish(b.Snapshot(revision))
+	snapshot := before
+	if revision := now.head.lift(newest); revision > before.Revision() {
+		snapshot = b.Snapshot(revision)
 	}
+	s.publish(now, snapshot, mine)
 	return nil
 }
 
@@ -201,55 +251,20 @@ func (s *Store) put(b *state.Builder, head headRecord, k state.Key, e *clientv3.
 	b.Put(o, head.lift(e.Kv.ModRevision))
 }
 
-// maxMine bounds how many operations are remembered: more than can be under way at once.
-const maxMine = 4096
-
-// remember notes an operation of this node that the watch has brought. s.mu is held.
-func (s *Store) remember(head headRecord, w witness) {
-	s.mine[w.Value] = head.lift(w.Revision)
-	s.order = append(s.order, w.Value)
-	if len(s.order) > maxMine {
-		delete(s.mine, s.order[0])
-		s.order = s.order[1:]
-	}
-}
-
 // compare asks etcd for its newest operation, and returns errCompare if the watch did not bring it.
 func (s *Store) compare(ctx context.Context, etcd *clientv3.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout())
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	r, err := etcd.Get(ctx, s.keys.ops(), clientv3.WithLastRev()...)
 	if err != nil {
 		return err
 	}
-	head, seen, _ := s.replica()
-	if r.Header.Revision < head.lower(s.Snapshot().Revision()) {
+	now, _ := s.replica()
+	if r.Header.Revision < now.reached || len(r.Kvs) > 0 && r.Kvs[0].ModRevision > now.seen.Revision {
+		// It may be under way. Attaching finds out.
 		return errCompare
-	}
-	for _, kv := range r.Kvs {
-		if kv.ModRevision > seen.Revision {
-			// It may be under way. Attaching finds out.
-			return errCompare
-		}
 	}
 	return nil
 }
 
 func jittered(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
-
-// etcdError words a failed request.
-func etcdError(err error) error {
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("etcd does not answer")
-	case errors.Is(err, rpctypes.ErrNoSpace):
-		return errors.New("etcd is out of space (alarm NOSPACE): compact and defragment it, then disarm the alarm")
-	case errors.Is(err, rpctypes.ErrNoLeader):
-		return errors.New("etcd has no leader: too few of its members are up")
-	}
-	var d *detachedError
-	if errors.As(err, &d) {
-		return d
-	}
-	return fmt.Errorf("etcd: %w", etcdclient.Plain(err))
-}

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
@@ -19,6 +20,8 @@ type headRecord struct {
 	Epoch      int64  `json:"epoch"`
 	Generation int64  `json:"generation"`
 	KeyID      string `json:"keyId,omitempty"`
+	// Replaces are the ids of states that an administrator decided to give up for this one, newest last.
+	Replaces []string `json:"replaces,omitempty"`
 	// MinReader and MinWriter are the lowest versions that may read and change the state.
 	MinReader int `json:"minReader,omitempty"`
 	MinWriter int `json:"minWriter,omitempty"`
@@ -50,6 +53,24 @@ func (h headRecord) same(o headRecord) bool {
 	return h.ID == o.ID && h.Epoch == o.Epoch && h.Generation == o.Generation
 }
 
+// maxReplaces bounds headRecord.Replaces: a node that missed more decisions than that stays detached.
+const maxReplaces = 16
+
+// decided returns the head of the next epoch, after a decision that gives up ours for h.
+func (h headRecord) decided(ours headRecord) headRecord {
+	h.Epoch = max(h.Epoch, ours.Epoch) + 1
+	if ours.ID != "" && ours.ID != h.ID && !slices.Contains(h.Replaces, ours.ID) {
+		h.Replaces = append(slices.Clone(h.Replaces), ours.ID)
+		h.Replaces = h.Replaces[max(0, len(h.Replaces)-maxReplaces):]
+	}
+	return h
+}
+
+// supersedes tells whether an administrator decided that h takes the place of ours.
+func (h headRecord) supersedes(ours headRecord) bool {
+	return h.Epoch > ours.Epoch && (h.ID == ours.ID || slices.Contains(h.Replaces, ours.ID))
+}
+
 func (h headRecord) encode() (string, error) {
 	b, err := json.Marshal(h)
 	return string(b), err
@@ -65,12 +86,4 @@ func decodeHead(kv *mvccpb.KeyValue) (headRecord, error) {
 		return h, fmt.Errorf("the state in etcd is of a newer version (%d) than this program can read (%d): update this node", h.MinReader, version)
 	}
 	return h, nil
-}
-
-// witness is an operation, or the head, that was seen in etcd: what was at Revision under Key stays there for ever
-// in this history, until it is compacted.
-type witness struct {
-	Key      string `json:"key"`
-	Revision int64  `json:"revision"`
-	Value    string `json:"value"`
 }

@@ -15,6 +15,8 @@ func newKeys(prefix string) keys { return keys(strings.TrimRight(prefix, "/") + 
 func (k keys) head() string           { return string(k) + "head" }
 func (k keys) op(node string) string  { return string(k) + "ops/" + node }
 func (k keys) ops() string            { return string(k) + "ops/" }
+func (k keys) cut(node string) string { return k.cuts() + node }
+func (k keys) cuts() string           { return string(k) + "cuts/" }
 func (k keys) generations() string    { return string(k) + "g/" }
 func (k keys) gen(gen int64) string   { return k.generations() + strconv.FormatInt(gen, 10) + "/" }
 func (k keys) stagings() string       { return string(k) + "staging/" }

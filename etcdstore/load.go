@@ -10,12 +10,19 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"statiko/state"
 )
 
-// page is how many keys are asked for at once: few enough that other clients of etcd hardly notice.
-const page = 2000
+// Pages of a load: few enough bytes that other clients of etcd hardly notice, and no answer is too large. Objects are
+// of very different sizes, so each page says how many keys the next one may have.
+const (
+	pageBytes = 1 << 20
+	firstPage = 256
+	maxPage   = 4096
+)
 
 // load makes the replica equal to etcd at one revision. What is the same keeps its place, so that a load after a
 // gap in the watch is seen by others as the changes of that gap.
@@ -23,14 +30,15 @@ func (s *Store) load(ctx context.Context, etcd *clientv3.Client) error {
 	for {
 		began := time.Now()
 		err := s.loadOnce(ctx, etcd)
-		if !errors.Is(err, rpctypes.ErrCompacted) {
-			if err == nil {
-				s.log.Info("loaded the state from etcd", zap.Int64("revision", s.Snapshot().Revision()),
-					zap.Int("sites", s.Snapshot().Len(state.KindSite)), zap.Duration("took", time.Since(began)))
-			}
-			return err
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			// While loading: begin again at a newer revision.
+			continue
 		}
-		// Compacted while loading: begin again at a newer revision.
+		if err == nil {
+			s.log.Info("loaded the state from etcd", zap.Int64("revision", s.Snapshot().Revision()),
+				zap.Int("sites", s.Snapshot().Len(state.KindSite)), zap.Duration("took", time.Since(began)))
+		}
+		return err
 	}
 }
 
@@ -42,10 +50,22 @@ func (s *Store) loadOnce(ctx context.Context, etcd *clientv3.Client) error {
 	if head == nil {
 		return errors.New("the head is gone from etcd")
 	}
-	l := loading{store: s, etcd: etcd, head: *head, revision: revision, before: s.Snapshot()}
+	now, _ := s.replica()
+	l := loading{store: s, etcd: etcd, before: s.Snapshot(), next: replica{head: *head, reached: revision}}
+	l.fresh = !now.head.same(*head) || !s.followed.Load()
+	value, err := head.encode()
+	if err != nil {
+		return err
+	}
+	l.newest, l.next.seen = head.revision, witness{s.keys.head(), head.revision, value}
+	for _, prefix := range []string{s.keys.ops(), s.keys.cuts()} {
+		if err := l.prefix(ctx, prefix, l.mark); err != nil {
+			return err
+		}
+	}
 	l.begin()
-	for _, prefix := range append([]string{s.keys.gen(head.Generation), s.keys.ops()}, s.keys.outside()...) {
-		if err := l.prefix(ctx, prefix); err != nil {
+	for _, prefix := range append([]string{s.keys.gen(head.Generation)}, s.keys.outside()...) {
+		if err := l.prefix(ctx, prefix, l.take); err != nil {
 			return err
 		}
 	}
@@ -55,92 +75,108 @@ func (s *Store) loadOnce(ctx context.Context, etcd *clientv3.Client) error {
 
 // loading is one load.
 type loading struct {
-	store    *Store
-	etcd     *clientv3.Client
-	head     headRecord
-	revision int64
-	before   *state.Snapshot
-	b        *state.Builder
-	// fresh tells that nothing of before is kept.
+	store  *Store
+	etcd   *clientv3.Client
+	before *state.Snapshot
+	next   replica
+	// newest is etcd's revision of the newest change of the state.
+	newest int64
+	b      *state.Builder
+	// fresh tells that nothing of before is kept; otherwise present has what is in etcd.
 	fresh   bool
 	present map[state.Key]struct{}
-	seen    witness
-}
-
-func (l *loading) begin() {
-	ours, _, _ := l.store.replica()
-	l.fresh = !ours.same(l.head) || !l.store.followed.Load()
-	if l.fresh {
-		l.b = state.NewSnapshot(l.head.state(), l.head.lift(l.revision)).Build()
-	} else {
-		l.b = l.before.Build()
-		l.b.SetHead(l.head.state())
-		l.present = map[state.Key]struct{}{}
-	}
-	if value, err := l.head.encode(); err == nil {
-		l.seen = witness{l.store.keys.head(), l.head.revision, value}
-	}
 }
 
 // prefix loads all keys with the prefix, in pages.
-func (l *loading) prefix(ctx context.Context, prefix string) error {
-	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+func (l *loading) prefix(ctx context.Context, prefix string, take func(*mvccpb.KeyValue) error) error {
+	from, end, limit := prefix, clientv3.GetPrefixRangeEnd(prefix), int64(firstPage)
 	for {
 		bounded, cancel := context.WithTimeout(ctx, l.store.timeout())
-		r, err := l.etcd.Get(bounded, from, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(l.revision))
+		r, err := l.etcd.Get(bounded, from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(l.next.reached))
 		cancel()
+		if status.Code(err) == codes.ResourceExhausted && limit > 1 {
+			limit = max(1, limit/8)
+			continue
+		}
 		if err != nil {
 			return err
 		}
+		size := int64(1)
 		for _, kv := range r.Kvs {
-			l.take(kv)
+			size += int64(len(kv.Key) + len(kv.Value))
+			if err := take(kv); err != nil {
+				return err
+			}
 		}
 		if !r.More || len(r.Kvs) == 0 {
 			return nil
 		}
 		from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
+		limit = min(max(1, int64(len(r.Kvs))*pageBytes/size), 4*limit, maxPage)
 	}
 }
 
-func (l *loading) take(kv *mvccpb.KeyValue) {
+// mark takes what is no object: operations and cuts.
+func (l *loading) mark(kv *mvccpb.KeyValue) error {
 	key := string(kv.Key)
-	if strings.HasPrefix(key, l.store.keys.ops()) {
-		if kv.ModRevision > l.seen.Revision {
-			l.seen = witness{key, kv.ModRevision, string(kv.Value)}
-		}
+	l.newest = max(l.newest, kv.ModRevision)
+	switch {
+	case key == l.store.keys.cut(l.store.options.NodeName):
+		l.next.cut = kv.ModRevision
+	case strings.HasPrefix(key, l.store.keys.ops()) && kv.ModRevision > l.next.seen.Revision:
+		l.next.seen = witness{key, kv.ModRevision, string(kv.Value)}
+	}
+	return nil
+}
+
+func (l *loading) begin() {
+	if l.fresh {
+		l.b = state.NewSnapshot(l.next.head.state(), l.next.head.lift(l.newest)).Build()
 		return
 	}
-	k, ok := l.store.keys.parse(l.head.Generation, key)
+	l.b = l.before.Build()
+	l.b.SetHead(l.next.head.state())
+	l.present = map[state.Key]struct{}{}
+}
+
+func (l *loading) take(kv *mvccpb.KeyValue) error {
+	head := l.next.head
+	k, ok := l.store.keys.parse(head.Generation, string(kv.Key))
 	if !ok {
-		return
+		return nil
 	}
 	if !l.fresh {
 		l.present[k] = struct{}{}
-		if l.before.RevisionOf(k) == l.head.lift(kv.ModRevision) {
-			return
+		ours, theirs := l.before.RevisionOf(k), head.lift(kv.ModRevision)
+		if ours > theirs {
+			return detached("etcd has an older copy of %s (revision %d) than this node (revision %d)", k, theirs, ours)
+		}
+		if ours == theirs {
+			return nil
 		}
 	}
-	l.store.put(l.b, l.head, k, &clientv3.Event{Type: mvccpb.PUT, Kv: kv})
+	l.newest = max(l.newest, kv.ModRevision)
+	l.store.put(l.b, head, k, &clientv3.Event{Type: mvccpb.PUT, Kv: kv})
+	return nil
 }
 
 // end publishes what was loaded.
 func (l *loading) end() {
+	revision := l.next.head.lift(l.newest)
 	if !l.fresh {
+		revision = max(revision, l.before.Revision())
 		for k := range l.before.Keys() {
 			if _, ok := l.present[k]; !ok {
-				l.b.Delete(k, l.head.lift(l.revision))
+				l.b.Delete(k, revision)
 			}
 		}
 	}
-	s := l.store
-	s.mu.Lock()
-	s.head, s.seen = l.head, l.seen
-	s.mu.Unlock()
-	s.followed.Store(true)
-	// The revision moves on even if nothing changed: a watch from an old one may be compacted.
-	if revision := l.head.lift(l.revision); l.fresh || revision > l.before.Revision() {
-		s.Publish(l.b.Snapshot(revision))
+	snapshot := l.before
+	if l.fresh || revision > l.before.Revision() {
+		snapshot = l.b.Snapshot(revision)
 	}
-	s.loads.Add(1)
-	s.markLoaded()
+	l.store.loads.Add(1)
+	l.store.publish(l.next, snapshot, nil)
+	l.store.followed.Store(true)
+	l.store.markLoaded()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
@@ -28,16 +29,37 @@ const (
 	quotaShare = 0.9
 )
 
+// maxRestores is how often a restore that another one overtook is made again.
+const maxRestores = 3
+
 // Restore is [state.Store]'s. The new generation is written beside the one in force, and then the head is pointed to
 // it. A detached store can restore: that decides which state is in force. The last of several restores wins.
 func (s *Store) Restore(ctx context.Context, doc *state.Document, ifRevision int64) (int64, error) {
-	if s.closed.Load() {
-		return 0, unavailable(errClosed)
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	if err := ctx.Err(); err != nil {
+		return 0, err
 	}
 	if err := s.checkKey(doc.KeyID); err != nil {
 		return 0, err
 	}
-	_, _, detached := s.replica()
+	for attempt := 1; ; attempt++ {
+		revision, err := s.restoreOnce(ctx, doc, ifRevision)
+		if errors.Is(err, state.ErrConflict) && attempt < maxRestores {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		s.awaitVisible(ctx, revision)
+		return revision, nil
+	}
+}
+
+func (s *Store) restoreOnce(ctx context.Context, doc *state.Document, ifRevision int64) (int64, error) {
+	_, detached := s.replica()
 	if h := s.Health(); !h.Healthy && detached == nil {
 		return 0, unavailable(h.Reason)
 	}
@@ -46,13 +68,7 @@ func (s *Store) Restore(ctx context.Context, doc *state.Document, ifRevision int
 		return 0, unavailable(err)
 	}
 	r := restore{store: s, etcd: etcd, doc: doc, ifRevision: ifRevision, detached: detached != nil}
-	revision, err := r.run(ctx)
-	if err != nil {
-		return 0, err
-	}
-	s.kick()
-	s.awaitVisible(ctx, revision)
-	return revision, nil
+	return r.run(ctx)
 }
 
 // restore is one restore under way.
@@ -70,7 +86,8 @@ type restore struct {
 
 func (r *restore) run(ctx context.Context) (int64, error) {
 	s := r.store
-	ours, _, _ := s.replica()
+	now, _ := s.replica()
+	ours := now.head
 	if r.ifRevision != 0 && s.Snapshot().Revision() != r.ifRevision {
 		return 0, r.precondition()
 	}
@@ -78,20 +95,22 @@ func (r *restore) run(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	head, _, err := s.readHead(ctx, r.etcd)
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, unavailable(etcdError(err))
-	}
-	if head == nil {
+	case !r.detached && (head == nil || head.ID != ours.ID || head.Epoch != ours.Epoch):
+		s.kick()
+		return 0, unavailable("etcd has another state than this node, which is being looked at")
+	case head == nil:
 		fresh := newHead(s.options.KeyID)
 		head = &fresh
-		head.ID, head.Generation = ours.ID, ours.Generation
-		if head.ID == "" {
-			head.ID = rand.Text()
+		if ours.ID != "" {
+			head.ID = ours.ID
 		}
 	}
 	r.head = *head
 	if r.detached {
-		r.head.Epoch = max(r.head.Epoch, ours.Epoch) + 1
+		r.head = head.decided(ours)
 		r.head.Generation = max(r.head.Generation, ours.Generation)
 	}
 	release, err := r.stage(ctx)
@@ -138,17 +157,19 @@ func (r *restore) fits(ctx context.Context) error {
 
 // size returns how much of its quota etcd uses, in bytes.
 func (s *Store) size(ctx context.Context, etcd *clientv3.Client) (used, quota int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout())
-	defer cancel()
 	for _, endpoint := range etcd.Endpoints() {
+		bounded, cancel := s.bounded(ctx)
 		var st *clientv3.StatusResponse
-		if st, err = etcd.Status(ctx, endpoint); err != nil {
+		st, err = etcd.Status(bounded, endpoint)
+		cancel()
+		if err != nil {
 			continue
 		}
 		quota = st.DbSizeQuota
 		if quota <= 0 {
 			quota = assumedQuota
 		}
+		// What is free within the file can be used again.
 		used = st.DbSizeInUse
 		if used <= 0 {
 			used = st.DbSize
@@ -161,27 +182,33 @@ func (s *Store) size(ctx context.Context, etcd *clientv3.Client) (used, quota in
 // stage takes a generation that nobody uses, under a lease that ends with this restore.
 func (r *restore) stage(ctx context.Context) (release func(), err error) {
 	s := r.store
-	lease, err := r.etcd.Grant(ctx, stagingTTL)
+	bounded, cancel := s.bounded(ctx)
+	lease, err := r.etcd.Grant(bounded, stagingTTL)
+	cancel()
 	if err != nil {
 		return nil, unavailable(etcdError(err))
 	}
 	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
+	drained := make(chan struct{})
 	release = func() {
 		stop()
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
+		<-drained
+		bounded, cancel := s.bounded(context.WithoutCancel(ctx))
 		defer cancel()
 		// If this fails, the lease ends by itself.
 		_, _ = r.etcd.Revoke(bounded, lease.ID)
 	}
 	kept, err := r.etcd.KeepAlive(alive, lease.ID)
 	if err != nil {
+		close(drained)
 		release()
 		return nil, unavailable(etcdError(err))
 	}
-	s.done.Go(func() {
-		for range kept { //nolint:revive // the answers must be taken
+	go func() {
+		defer close(drained)
+		for range kept { // The answers must be taken.
 		}
-	})
+	}()
 	for r.gen = r.head.Generation + 1; ; r.gen++ {
 		bounded, cancel := context.WithTimeout(ctx, s.timeout())
 		prefix := s.keys.gen(r.gen)
@@ -203,15 +230,15 @@ func (r *restore) stage(ctx context.Context) (release func(), err error) {
 
 // write puts all objects and their names into the staged generation.
 func (r *restore) write(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, each := errgroup.WithContext(ctx)
 	g.SetLimit(chunksAtOnce)
 	var chunk []clientv3.Op
 	size := 0
 	send := func() {
 		ops := chunk
 		chunk, size = nil, 0
-		if len(ops) > 0 && ctx.Err() == nil {
-			g.Go(func() error { return r.put(ctx, ops) })
+		if len(ops) > 0 && each.Err() == nil {
+			g.Go(func() error { return r.put(each, ops) })
 		}
 	}
 	add := func(key, value string) {
@@ -233,7 +260,10 @@ func (r *restore) write(ctx context.Context) error {
 		}
 	}
 	send()
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // put writes one chunk, and tries again until it is there: a put may be repeated.
@@ -248,6 +278,9 @@ func (r *restore) put(ctx context.Context, ops []clientv3.Op) error {
 			return nil
 		case err == nil:
 			return unavailable("the restore took too long and lost its place in etcd; try again")
+		case errors.Is(err, rpctypes.ErrNoSpace):
+			r.store.setHealth(errNoSpace)
+			return unavailable(errNoSpace)
 		case refusal(err) != nil:
 			return refusal(err)
 		case ctx.Err() != nil:
@@ -287,16 +320,21 @@ func (r *restore) flip(ctx context.Context) (int64, error) {
 		if r.ifRevision != 0 {
 			compares = append(compares, clientv3.Compare(clientv3.ModRevision(s.keys.ops()).WithPrefix(), "<", r.head.lower(r.ifRevision)+1))
 		}
-		t, err := r.etcd.Txn(ctx).If(compares...).Then(
+		bounded, cancelAttempt := s.bounded(ctx)
+		t, err := r.etcd.Txn(bounded).If(compares...).Then(
 			clientv3.OpPut(s.keys.head(), value), clientv3.OpDelete(s.keys.staging(r.gen)),
 			clientv3.OpPut(s.keys.op(s.options.NodeName), rand.Text()),
 		).Else(clientv3.OpGet(s.keys.head())).Commit()
+		cancelAttempt()
 		if err != nil {
 			if refused := refusal(err); refused != nil && !uncertain {
 				return 0, refused
 			}
-			uncertain = true
+			uncertain = uncertain || !notSent(err)
 			if sleep(ctx, retryPause) != nil {
+				if s.kick(); !uncertain {
+					return 0, unavailable(etcdError(err))
+				}
 				return 0, fmt.Errorf("%w: the restore was sent, but %v; look whether it was made before trying again", state.ErrUnknown, etcdError(err))
 			}
 			continue
@@ -304,14 +342,16 @@ func (r *restore) flip(ctx context.Context) (int64, error) {
 		if t.Succeeded {
 			return next.lift(t.Header.Revision), nil
 		}
-		kvs := rangeOf(t, 0).GetKvs()
+		kvs := rangeOf(t, 0)
 		if len(kvs) == 0 {
 			return 0, unavailable("the head is gone from etcd")
 		}
 		now, err := decodeHead(kvs[0])
 		switch {
-		case err != nil:
+		case err != nil && !uncertain:
 			return 0, unavailable(err)
+		case err != nil || uncertain && now.Generation > r.gen:
+			return 0, fmt.Errorf("%w: the restore was sent, and another one came after it; look whether it was made before trying again", state.ErrUnknown)
 		case now.Generation == r.gen:
 			return now.lift(now.revision), nil // an attempt that was cut off has done it
 		case now.revision == r.head.revision && r.ifRevision != 0:
@@ -322,8 +362,14 @@ func (r *restore) flip(ctx context.Context) (int64, error) {
 			return 0, fmt.Errorf("another restore was quicker: %w; look at the state and try again", state.ErrConflict)
 		}
 		// Another restore, of a lower generation, came first: this one is the last, and wins.
-		epoch := r.head.Epoch
+		if !r.detached {
+			r.head = now
+			continue
+		}
+		ours := r.head
 		r.head = now
-		r.head.Epoch = max(epoch, now.Epoch)
+		if now.Epoch < ours.Epoch || now.ID != ours.ID {
+			r.head = now.decided(ours)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package etcdstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,24 +47,26 @@ type Store struct {
 	log     *zap.Logger
 	keys    keys
 
-	stop context.CancelFunc
-	done sync.WaitGroup
-	once sync.Once
-	// closed is set before stop is called.
-	closed atomic.Bool
-	health atomic.Pointer[state.Health]
+	// stop ends what follows etcd, done waits for it; ended is closed at the end of Close.
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+	ended chan struct{}
+	// changing counts changes under way; see enter.
+	changing sync.WaitGroup
+	once     sync.Once
+	health   atomic.Pointer[state.Health]
 	// resync has one slot: compare with etcd now.
 	resync chan struct{}
 	ready  chan struct{}
-	// loads counts loads, each of which passes over operations.
-	loads atomic.Int64
+	// loads counts loads, each of which passes over operations; watches counts watches.
+	loads, watches atomic.Int64
 	// followed tells that the replica came from etcd in this process, so that its revisions are etcd's.
 	followed atomic.Bool
 
 	mu sync.Mutex
-	// head is the one of the replica; its ID is "" until something was loaded.
-	head headRecord
-	seen witness
+	// closed refuses new changes.
+	closed bool
+	now    replica
 	// mine has the revisions of the newest operations of this process, by id; order is oldest first.
 	mine  map[string]int64
 	order []string
@@ -88,7 +89,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		options: o, log: o.Log, keys: newKeys(o.Prefix), resync: make(chan struct{}, 1), ready: make(chan struct{}),
-		mine: map[string]int64{},
+		mine: map[string]int64{}, ended: make(chan struct{}),
 	}
 	s.Feed = state.NewFeed(state.NewSnapshot(state.Head{}, 0))
 	if err := s.loadCopy(); err != nil {
@@ -119,13 +120,18 @@ func (s *Store) setHealth(err error) {
 	if err != nil {
 		h.Reason = err.Error()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed && err != errClosed {
+		return
+	}
 	before := s.health.Load()
 	if before != nil && before.Healthy == h.Healthy {
 		h.Since = before.Since
 	}
 	s.health.Store(&h)
 	switch {
-	case before == nil || before.Healthy == h.Healthy && before.Reason == h.Reason:
+	case before == nil || before.Healthy == h.Healthy && before.Reason == h.Reason || err == errClosed:
 	case h.Healthy:
 		s.log.Info("etcd takes changes", zap.Int64("revision", s.Snapshot().Revision()))
 	default:
@@ -138,20 +144,43 @@ func (s *Store) Update(ctx context.Context, change func(*state.Draft) error, opt
 	return state.RunUpdate(ctx, s, change, options...)
 }
 
-// Close is [state.Store]'s.
-func (s *Store) Close() error {
-	if s.closed.Swap(true) {
-		s.done.Wait()
-		return nil
+// enter begins a change, which Close waits for until leave.
+func (s *Store) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return unavailable(errClosed)
 	}
-	s.setHealth(errClosed)
-	s.stop()
-	s.done.Wait()
-	s.CloseFeed()
+	s.changing.Add(1)
 	return nil
 }
 
-var errClosed = errors.New("the store is closed")
+func (s *Store) leave() { s.changing.Done() }
+
+func (s *Store) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// Close is [state.Store]'s. Changes under way take at most the timeout of a request.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	again := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if again {
+		<-s.ended
+		return nil
+	}
+	s.changing.Wait()
+	s.stop()
+	s.done.Wait()
+	s.setHealth(errClosed)
+	s.CloseFeed()
+	close(s.ended)
+	return nil
+}
 
 // client returns etcd's client.
 func (s *Store) client() (*clientv3.Client, error) { return s.options.Client.Etcd() }
@@ -159,16 +188,15 @@ func (s *Store) client() (*clientv3.Client, error) { return s.options.Client.Etc
 // timeout bounds one request.
 func (s *Store) timeout() time.Duration { return s.options.Client.Timeout() }
 
-// unavailable says that a change was certainly not made.
-func unavailable(reason any) error {
-	return fmt.Errorf("%w: %v", state.ErrUnavailable, reason)
-}
+// maxPatience is how long a member may take to answer something small: when it hangs, there must be time left to ask
+// another.
+const maxPatience = 3 * time.Second
 
-// replica returns what a commit depends on.
-func (s *Store) replica() (headRecord, witness, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.head, s.seen, s.detached
+// patience bounds one attempt at something small.
+func (s *Store) patience() time.Duration { return min(s.timeout(), maxPatience) }
+
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.patience())
 }
 
 // kick has the replica compared with etcd soon.
