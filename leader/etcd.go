@@ -115,10 +115,9 @@ func (e *Etcd) State() LeaderState {
 	if v.leader.Leads != nil {
 		s.Since = *v.leader.Leads
 	}
-	if since, lost := e.options.Sessions.Lost(); lost {
+	s.UnknownSince = v.blind
+	if since, lost := e.options.Sessions.Lost(); lost && (v.blind.IsZero() || since.Before(v.blind)) {
 		s.UnknownSince = since
-	} else if !v.loaded {
-		s.UnknownSince = v.blind
 	}
 	return s
 }

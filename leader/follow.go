@@ -37,6 +37,7 @@ func (e *Etcd) follow(ctx context.Context) {
 		if errors.Is(err, errLookAgain) {
 			continue
 		}
+		e.view.lose()
 		if ctx.Err() == nil {
 			e.log.Debug("the election cannot be watched, trying again", zap.Error(etcdclient.Plain(err)))
 		}
@@ -114,7 +115,7 @@ func (c *crier) look() {
 	s, log := c.elector.view.snapshot(), c.elector.log
 	switch {
 	case s.leader.created != 0:
-		if s.leader.created != c.term {
+		if s.leader.created != c.term && s.leader.Node != c.elector.options.NodeName {
 			log.Info("a node leads", zap.String("node", s.leader.Node))
 		}
 		c.term, c.cried = s.leader.created, false

@@ -121,12 +121,14 @@ func startProcess(t *testing.T, name string, endpoints []string) *process {
 	return p
 }
 
+// signal returns when it was about to be sent.
 func (p *process) signal(t *testing.T, s syscall.Signal) time.Time {
 	t.Helper()
+	at := time.Now()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		t.Fatal(err)
 	}
-	return time.Now()
+	return at
 }
 
 func (p *process) kill() {

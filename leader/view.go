@@ -17,7 +17,7 @@ type view struct {
 	prefix string
 
 	mu sync.Mutex
-	// blind is since when the keys are not followed.
+	// blind is since when the keys are not followed; zero while they are.
 	blind time.Time
 	// keys has the candidates by key; nil while they are not known.
 	keys map[string]entry
@@ -45,7 +45,7 @@ func newView(prefix string) *view {
 func (v *view) load(kvs []*mvccpb.KeyValue) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.keys, v.nextRevision = map[string]entry{}, 0
+	v.keys, v.nextRevision, v.blind = map[string]entry{}, 0, time.Time{}
 	for _, kv := range kvs {
 		v.put(kv)
 	}
@@ -106,7 +106,16 @@ func (v *view) publish() {
 	v.changed = make(chan struct{})
 }
 
-// forget notes that the keys are no longer followed.
+// lose notes that the keys cannot be followed for now.
+func (v *view) lose() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.blind.IsZero() {
+		v.blind = time.Now()
+	}
+}
+
+// forget notes that the keys are no longer followed, and nothing is known of them.
 func (v *view) forget() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -118,7 +127,7 @@ func (v *view) forget() {
 // snapshot is the view at one moment.
 type snapshot struct {
 	loaded bool
-	// blind is since when it is not, if so.
+	// blind is since when the keys are not followed; zero while they are.
 	blind        time.Time
 	leader       entry
 	nobody       time.Time
