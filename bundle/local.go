@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -62,13 +63,35 @@ func (l *Local) Path(name string) (string, error) {
 	return filepath.Join(l.dir, name), nil
 }
 
-// clean removes leftovers. Whether somebody is still writing one is told by its lock, not by its age.
+// metaGrace is the age from which metadata without an archive was left by a crash. Between the two, which other
+// processes may be writing into a shared folder, are moments, but clocks of file servers differ.
+const metaGrace = time.Hour
+
+// cleanMeta removes metadata whose archive is not there: a crash came between the two.
+func (l *Local) cleanMeta(e fs.DirEntry) {
+	name, ok := strings.CutPrefix(e.Name(), metaPrefix)
+	if !ok || !e.Type().IsRegular() {
+		return
+	}
+	if _, err := os.Lstat(filepath.Join(l.dir, name)); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if info, err := e.Info(); err != nil || time.Since(info.ModTime()) < metaGrace {
+		return
+	}
+	if err := os.Remove(filepath.Join(l.dir, e.Name())); err == nil {
+		l.log.Info("removed the metadata of a bundle that is not there", zap.String("file", e.Name()))
+	}
+}
+
+// clean removes leftovers. Whether somebody is still writing an upload is told by its lock, not by its age.
 func (l *Local) clean() error {
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
+		l.cleanMeta(e)
 		if !strings.HasPrefix(e.Name(), uploadPrefix) || !e.Type().IsRegular() {
 			continue
 		}

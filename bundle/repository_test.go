@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"testing/iotest"
 
 	"statiko/bundle"
@@ -147,6 +148,33 @@ func TestLocal_RemovesInterruptedUploadsButNotRunningOnes(t *testing.T) {
 	running.Discard()
 	if got, want := names(t, dir), ".metadata.other .metadata.site other site"; got != want {
 		t.Errorf("the folder holds %q; want %q", got, want)
+	}
+}
+
+// A crash between the removal of an archive and that of its metadata leaves the latter.
+func TestLocal_RemovesMetadataOfWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old := time.Now().Add(-2 * time.Hour)
+	for _, name := range []string{"there", ".metadata.there", ".metadata.gone", ".metadata.coming"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(`{"type":"zip"}`), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if name == ".metadata.coming" {
+			continue
+		}
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := bundle.OpenLocal(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"there": true, ".metadata.there": true, ".metadata.gone": false, ".metadata.coming": true} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
