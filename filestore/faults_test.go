@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -215,7 +216,14 @@ func TestFaults_RestoreDuringAFold(t *testing.T) {
 		mustPut(t, s, siteOf("later.test"))
 		close(fsys.release)
 		fsys.set(nil)
-		fold(t, s)
+		eventually(t, func() error {
+			if _, err := os.Stat(path + suffixFold); !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("the fold goes on: %v", err)
+			}
+			return nil
+		})
+		// The fold was the last thing that the committer did, or this waits for it.
+		mustPut(t, s, siteOf("later.test", "www.later.test"))
 		wantDomains(t, s, "later.test new.test")
 		wantDomains(t, open(t, quietly(killed(t, path))), "later.test new.test")
 		s.Close()

@@ -93,7 +93,16 @@ func (osFS) Lock(name string) (io.Closer, error) {
 		// The id is only for the other's message; the lock holds without it, on a full disk as well.
 		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
-	return f, nil
+	return heldLock{f}, nil
+}
+
+// heldLock is a file with a lock.
+type heldLock struct{ *os.File }
+
+// Close unlocks before it closes: a child process that is just being started has a copy of the descriptor until
+// it executes its program, and closing ours alone would leave it with the lock.
+func (l heldLock) Close() error {
+	return errors.Join(unix.Flock(int(l.Fd()), unix.LOCK_UN), l.File.Close())
 }
 
 // readFile returns a file's content.
