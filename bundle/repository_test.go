@@ -12,8 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 	"testing/iotest"
+	"time"
 
 	"statiko/bundle"
 	"statiko/bundle/repotest"
