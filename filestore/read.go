@@ -108,3 +108,12 @@ func refuseMoved(o Options, path string, found *loaded) error {
 	}
 	return m.refuse(path, found.snapshot)
 }
+
+// MovedFrom returns where the state in a file was moved to, also while a node uses the file; nil if it was not.
+func MovedFrom(path string) (*Marker, error) {
+	path, err := resolve(osFS{}, path)
+	if err != nil {
+		return nil, err
+	}
+	return readMarker(osFS{}, path)
+}
