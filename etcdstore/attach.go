@@ -50,7 +50,7 @@ func (s *Store) catchUp(ctx context.Context, etcd *clientv3.Client) error {
 		}
 	}
 	switch {
-	case ours.same(*theirs) && s.resumable(ctx, etcd, now):
+	case ours.same(*theirs) && !s.reload.Load() && s.resumable(ctx, etcd, now):
 		return nil
 	case ours.ID != "" && !ours.same(*theirs):
 		if err := sleep(ctx, rand.N(reloadJitter)); err != nil {

@@ -251,7 +251,7 @@ func (s *Store) put(b *state.Builder, head headRecord, k state.Key, e *clientv3.
 	b.Put(o, head.lift(e.Kv.ModRevision))
 }
 
-// compare asks etcd for its newest operation, and returns errCompare if the watch did not bring it.
+// compare asks etcd for its newest operation, and returns errCompare if the watch did not bring it (yet).
 func (s *Store) compare(ctx context.Context, etcd *clientv3.Client) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
@@ -260,11 +260,17 @@ func (s *Store) compare(ctx context.Context, etcd *clientv3.Client) error {
 		return err
 	}
 	now, _ := s.replica()
-	if r.Header.Revision < now.reached || len(r.Kvs) > 0 && r.Kvs[0].ModRevision > now.seen.Revision {
-		// It may be under way. Attaching finds out.
+	switch {
+	case r.Header.Revision < now.reached:
 		return errCompare
+	case len(r.Kvs) == 0 || r.Kvs[0].ModRevision <= now.seen.Revision:
+		return nil
+	case r.Kvs[0].ModRevision <= now.reached:
+		s.log.Error("the watch on etcd left a change out; comparing everything", zap.Int64("revision", r.Kvs[0].ModRevision))
+		s.reload.Store(true)
 	}
-	return nil
+	// Or it is under way: attaching finds out.
+	return errCompare
 }
 
 func jittered(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }

@@ -164,11 +164,19 @@ func (l *loading) take(kv *mvccpb.KeyValue) error {
 func (l *loading) end() {
 	revision := l.next.head.lift(l.newest)
 	if !l.fresh {
-		revision = max(revision, l.before.Revision())
+		var gone []state.Key
 		for k := range l.before.Keys() {
 			if _, ok := l.present[k]; !ok {
-				l.b.Delete(k, revision)
+				gone = append(gone, k)
 			}
+		}
+		if revision <= l.before.Revision() && len(gone) > 0 {
+			// What is under a lease goes without an operation that would say when.
+			revision = l.next.head.lift(l.next.reached)
+		}
+		revision = max(revision, l.before.Revision())
+		for _, k := range gone {
+			l.b.Delete(k, revision)
 		}
 	}
 	snapshot := l.before
@@ -176,6 +184,7 @@ func (l *loading) end() {
 		snapshot = l.b.Snapshot(revision)
 	}
 	l.store.loads.Add(1)
+	l.store.reload.Store(false)
 	l.store.publish(l.next, snapshot, nil)
 	l.store.followed.Store(true)
 	l.store.markLoaded()

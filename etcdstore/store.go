@@ -62,6 +62,8 @@ type Store struct {
 	loads, watches atomic.Int64
 	// followed tells that the replica came from etcd in this process, so that its revisions are etcd's.
 	followed atomic.Bool
+	// reload asks for a load although the watch could go on.
+	reload atomic.Bool
 
 	mu sync.Mutex
 	// closed refuses new changes.
