@@ -272,7 +272,7 @@ func runHistory(t testing.TB, seed uint64, steps, crashAt int) *history {
 }
 
 // crashSeeds is how many histories are cut at each of their operations.
-var crashSeeds = flag.Int("crash.seeds", 4, "random histories for the crash test")
+var crashSeeds = flag.Int("crash.seeds", 2, "random histories for the crash test")
 
 // A crash before any single operation on the disk, with nothing, all or some of what was not synced left.
 func TestCrash_AnywhereKeepsWhatWasAcknowledged(t *testing.T) {
