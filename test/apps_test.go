@@ -27,7 +27,9 @@ func TestApps_ServedByteForByte(t *testing.T) {
 			t.Skip("STATIKO_TEST_APPS does not name a folder with reveal.zip, reveal.tar.gz and swagger-ui.tar.bz2")
 		}
 	}
-	n, _ := startNode(t)
+	n := newNode(t)
+	n.bin = builtFast(t)
+	n.start(t)
 	v := visit(t, n)
 	for _, archive := range []string{"reveal.zip", "reveal.tar.gz", "swagger-ui.tar.bz2"} {
 		files, err := unpack(filepath.Join(dir, archive))

@@ -33,7 +33,7 @@ func TestCrash_KilledAtAnyMoment(t *testing.T) {
 	w := &crashWorld{node: n, sites: map[string]*crashSite{}, apps: map[string]*crashApp{}}
 	n.start(t)
 	for round := range rounds {
-		w.disturb(t, time.Duration(rand.Int64N(int64(700*time.Millisecond))))
+		w.disturb(t, time.Duration(rand.Int64N(int64(1200*time.Millisecond))))
 		if err := n.clean(); err != nil {
 			t.Fatal(err)
 		}
@@ -43,6 +43,9 @@ func TestCrash_KilledAtAnyMoment(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("in round %d", round)
 		}
+	}
+	if w.counts.sites == 0 || w.counts.uploads == 0 || w.counts.deploys == 0 || w.counts.cut == 0 {
+		t.Error("the clients did not get through, so that nothing was shown")
 	}
 	t.Logf("%d kills; acknowledged: %d changes of sites, %d uploads, %d deploys; cut off: %d, of which %d were made",
 		rounds, w.counts.sites, w.counts.uploads, w.counts.deploys, w.counts.cut, w.counts.cutAndMade)
@@ -63,8 +66,8 @@ type crashValue struct{ alias, app string }
 type crashApp struct {
 	files   map[string][]byte
 	archive []byte
-	// there: it was acknowledged, and nobody removed it. gone: its removal was. cut: one of the two had no answer.
-	there, gone, cut bool
+	// there: it was acknowledged, and nobody removed it. cut: its upload or removal had no answer.
+	there, cut bool
 }
 
 // crashWorld is what the clients of a node know.
@@ -216,7 +219,7 @@ func (w *crashWorld) settle(t *testing.T, app *crashApp, err error, there bool) 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if ok {
-		app.there, app.gone, app.cut = there, !there, false
+		app.there, app.cut = there, false
 		w.counts.uploads++
 	} else {
 		w.counts.cut++
@@ -228,12 +231,13 @@ func (w *crashWorld) settle(t *testing.T, app *crashApp, err error, there bool) 
 func crashFiles(name string) map[string][]byte {
 	files := map[string][]byte{}
 	for i := range 20 {
-		size := 40
-		if i == 0 {
-			size = 8000
+		// What is compressed when it is staged is small, so that uploads end before the node is killed.
+		size, kind := 5, "txt"
+		if i%5 == 0 {
+			size, kind = 1000, "bin"
 		}
 		line := fmt.Sprintf("%s file %d %x\n", name, i, sha256.Sum256([]byte(name)))
-		files[fmt.Sprintf("dir-%d/file-%d.txt", i%4, i)] = []byte(strings.Repeat(line, size))
+		files[fmt.Sprintf("dir-%d/file-%d.%s", i%4, i, kind)] = []byte(strings.Repeat(line, size))
 	}
 	return files
 }
@@ -243,9 +247,9 @@ func (w *crashWorld) look(ctx context.Context, t *testing.T) {
 	v := newVisitor(w.node)
 	defer v.close()
 	for ctx.Err() == nil {
-		p, err := v.get(fmt.Sprintf("https://d%d.example.org/dir-0/file-0.txt", rand.IntN(2)))
+		p, err := v.get(fmt.Sprintf("https://d%d.example.org/dir-0/file-0.bin", rand.IntN(2)))
 		if err == nil && p.status == 200 {
-			w.isWhole(t, "dir-0/file-0.txt", p.body)
+			w.isWhole(t, "dir-0/file-0.bin", p.body)
 		}
 	}
 }
@@ -310,9 +314,9 @@ func (w *crashWorld) check(t *testing.T, round int) {
 		}
 		s.now, s.pending, s.cut = is, nil, false
 	}
+	w.checkRepository(t, c)
 	w.checkApps(t, c)
 	w.checkServed(t, c)
-	w.checkRepository(t)
 }
 
 // checkApps compares the list of bundles.
@@ -338,7 +342,7 @@ func (w *crashWorld) checkApps(t *testing.T, c *api.Client) {
 		if app.cut && there && !app.there {
 			w.counts.cutAndMade++
 		}
-		app.there, app.gone, app.cut = there, !there, false
+		app.there, app.cut = there, false
 	}
 	for name := range listed {
 		t.Errorf("a bundle that nobody uploaded: %s", name)
@@ -393,26 +397,39 @@ func (w *crashWorld) checkServed(t *testing.T, c *api.Client) {
 	}
 }
 
-// checkRepository: uploads that were cut off leave nothing in the repository.
-func (w *crashWorld) checkRepository(t *testing.T) {
+// checkRepository waits until nothing is left of what was cut off: all that is in the repository is listed, where an
+// archive that was complete is listed again, and the other way round.
+func (w *crashWorld) checkRepository(t *testing.T, c *api.Client) {
 	t.Helper()
-	err := poll(10*time.Second, "what was cut off is cleared away", func() error {
-		left, err := filepath.Glob(filepath.Join(w.node.settings["appRoot"], "uploads", "*"))
+	err := poll(10*time.Second, "what was cut off is cleared away or listed", func() error {
+		odd, err := filepath.Glob(filepath.Join(w.node.settings["appRoot"], "uploads", "*"))
 		if err != nil {
 			return final{err}
+		}
+		apps, err := c.Apps(context.Background())
+		if err != nil {
+			return final{err}
+		}
+		listed := map[string]bool{}
+		for _, a := range apps {
+			listed[a.Name] = true
 		}
 		entries, err := os.ReadDir(w.node.settings["repo.local.path"])
 		if err != nil {
 			return final{err}
 		}
 		for _, e := range entries {
-			name := strings.TrimPrefix(e.Name(), ".metadata.")
-			if app := w.apps[name]; app == nil || !app.there {
-				left = append(left, e.Name())
+			// Metadata without an archive stays for an hour: it may be of another process's upload.
+			if !listed[e.Name()] && !strings.HasPrefix(e.Name(), ".metadata.") {
+				odd = append(odd, e.Name())
 			}
+			delete(listed, e.Name())
 		}
-		if len(left) > 0 {
-			return fmt.Errorf("still there: %s", strings.Join(left, ", "))
+		for name := range listed {
+			odd = append(odd, name+" (has no archive)")
+		}
+		if len(odd) > 0 {
+			return fmt.Errorf("not as it should be: %s", strings.Join(odd, ", "))
 		}
 		return nil
 	})

@@ -11,19 +11,25 @@ import (
 	"go.uber.org/goleak"
 )
 
-// binFolder is where the programs are built; TestMain sets it.
+// binFolder is below which the programs are built; TestMain sets it.
 var binFolder string
 
 // programs builds both programs, once for all tests, with the race detector, and returns their folder.
-var programs = sync.OnceValues(func() (string, error) {
+var programs = sync.OnceValues(func() (string, error) { return build("race", "-race") })
+
+// fastPrograms are the same without the race detector, for tests in which a lot is compressed or measured.
+var fastPrograms = sync.OnceValues(func() (string, error) { return build("fast") })
+
+func build(folder string, flags ...string) (string, error) {
+	dir := filepath.Join(binFolder, folder)
 	for name, pkg := range map[string]string{"statiko": "statiko/cmd/node", "stkcli": "statiko/cmd/stkcli"} {
-		build := exec.Command("go", "build", "-race", "-o", filepath.Join(binFolder, name), pkg)
-		if out, err := build.CombinedOutput(); err != nil {
+		args := append(append([]string{"build"}, flags...), "-o", filepath.Join(dir, name), pkg)
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 		}
 	}
-	return binFolder, nil
-})
+	return dir, nil
+}
 
 func TestMain(m *testing.M) {
 	if os.Getenv(loopbackOnly) != "" {
@@ -47,6 +53,16 @@ func TestMain(m *testing.M) {
 func built(t testing.TB) string {
 	t.Helper()
 	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// builtFast returns the folder of the programs without the race detector.
+func builtFast(t testing.TB) string {
+	t.Helper()
+	dir, err := fastPrograms()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,10 +2,8 @@ package test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -141,7 +139,7 @@ func (n *node) client() *api.Client {
 // start starts the program, and waits until the API answers.
 func (n *node) start(t testing.TB) {
 	t.Helper()
-	if err := errors.Join(n.launch()); err != nil {
+	if err := n.launch(); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.open(); err != nil {
@@ -195,18 +193,16 @@ func startNode(t testing.TB, settings ...string) (*node, *api.Client) {
 // stkcli runs stkcli against the node, and returns what it printed. It must exit with 0.
 func (n *node) stkcli(t testing.TB, args ...string) string {
 	t.Helper()
-	var out strings.Builder
 	p, err := startProcess(n.dir, filepath.Join(t.TempDir(), "stkcli"), cleanEnv("HOME="+n.dir, "NODE_KEY="+n.psk,
 		"STKCLI_NODE="+n.address(n.apiPort), "STKCLI_INSECURE=true"), filepath.Join(n.bin, "stkcli"), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-p.ended
-	out.Write(p.log())
 	if p.err != nil {
-		t.Fatalf("stkcli %s: %v\n%s", strings.Join(args, " "), p.err, out.String())
+		t.Fatalf("stkcli %s: %v\n%s", strings.Join(args, " "), p.err, p.log())
 	}
-	return out.String()
+	return string(p.log())
 }
 
 // ports are those given out; nodes of tests that run at the same time must not share any.
@@ -241,16 +237,4 @@ func freePorts(count int) ([]int, error) {
 		free = append(free, port)
 	}
 	return free, nil
-}
-
-// decode reads one JSON value that is all of r.
-func decode(r io.Reader, v any) error {
-	d := json.NewDecoder(r)
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the JSON value")
-	}
-	return nil
 }
