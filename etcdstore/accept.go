@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -54,8 +55,19 @@ func (s *Store) Accept(ctx context.Context) (int64, error) {
 	case !r.Succeeded:
 		return 0, state.Errorf(state.ErrConflict, state.Key{}, "", "somebody else decided at the same moment; look at the status and try again")
 	}
-	s.kick()
 	revision := next.lift(r.Header.Revision)
-	s.awaitVisible(ctx, revision)
+	s.settle(ctx, revision)
 	return revision, nil
 }
+
+// settle waits, after a decision, until this node follows etcd again; as [Store.awaitVisible], not for ever.
+func (s *Store) settle(ctx context.Context, revision int64) {
+	s.kick()
+	s.awaitVisible(ctx, revision)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
+	defer cancel()
+	for !s.Health().Healthy && sleep(ctx, settlePause) == nil {
+	}
+}
+
+const settlePause = 20 * time.Millisecond

@@ -53,7 +53,9 @@ func (s *Store) Restore(ctx context.Context, doc *state.Document, ifRevision int
 		if err != nil {
 			return 0, err
 		}
-		s.awaitVisible(ctx, revision)
+		if s.awaitVisible(ctx, revision); !s.Health().Healthy {
+			s.settle(ctx, revision)
+		}
 		return revision, nil
 	}
 }
