@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// The tests wait for leases to end more than they work.
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "6"); err != nil {
 		log.Fatal(err)
 	}
 	goleak.VerifyTestMain(m)
@@ -86,14 +86,17 @@ func startNode(t testing.TB, endpoint, name, id string, change func(*Options)) *
 	must()
 	n.store, err = etcdstore.Open(etcdstore.Options{Client: n.client, Prefix: "/test", NodeName: name})
 	must()
-	n.sessions = etcdclient.NewSessions(n.client, etcdclient.SessionOptions{TTL: ttl})
 	o := Options{
-		Store: n.store, Client: n.client, Prefix: "/test", NodeName: name, InstanceID: id, Sessions: n.sessions, Key: testKey,
+		Store: n.store, Client: n.client, Prefix: "/test", NodeName: name, InstanceID: id, Key: testKey,
 		Address: n.api.URL, Pin: func() string { return *n.pin.Load() }, Version: "v1", WebServer: "builtin", Local: n.local, Log: zap.NewNop(),
 	}
 	if change != nil {
 		change(&o)
 	}
+	if o.Sessions == nil {
+		o.Sessions = etcdclient.NewSessions(n.client, etcdclient.SessionOptions{TTL: ttl})
+	}
+	n.sessions = o.Sessions
 	n.cluster, err = New(o)
 	must()
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func TestWaitApplied_ReturnsWhenAllHave(t *testing.T) {
 	release := time.AfterFunc(700*time.Millisecond, func() { c.stuckAt.Store(0) })
 	defer release.Stop()
 	waiting, took := waitFor(t, a, revision, "one.test", patience)
-	if len(waiting) > 0 || took < 500*time.Millisecond || took > 5*time.Second {
+	if len(waiting) > 0 || took < 500*time.Millisecond || took > patience {
 		t.Errorf("after %v: waiting for %+v", took, waiting)
 	}
 }
@@ -47,18 +48,18 @@ func TestWaitApplied_NamesStragglersFaultsAndAbsent(t *testing.T) {
 	fault := "the bundle has no file"
 	c.fault.Store(&fault)
 	revision := a.put("one.test")
-	waiting, took := waitFor(t, a, revision, "one.test", 1500*time.Millisecond)
-	if took > 4*time.Second {
-		t.Errorf("it took %v", took)
-	}
-	got := map[string]api.Waiting{}
-	for _, w := range waiting {
-		got[w.Node] = w
-	}
-	if len(got) != 3 || !strings.Contains(got["b"].Reason, "not yet") || got["b"].Absent || got["c"].Reason != fault ||
-		!got["d"].Absent || !strings.Contains(got["d"].Reason, "stopped") {
-		t.Errorf("waiting for %+v", waiting)
-	}
+	eventually(t, patience, func() error {
+		waiting, _ := waitFor(t, a, revision, "one.test", 1500*time.Millisecond)
+		got := map[string]api.Waiting{}
+		for _, w := range waiting {
+			got[w.Node] = w
+		}
+		if len(got) != 3 || !strings.Contains(got["b"].Reason, "not yet") || got["b"].Absent || got["c"].Reason != fault ||
+			!got["d"].Absent || !strings.Contains(got["d"].Reason, "stopped") {
+			return fmt.Errorf("waiting for %+v", waiting)
+		}
+		return nil
+	})
 }
 
 // A member that dies while it is waited for does not hold the caller until his time is up.
@@ -82,7 +83,7 @@ func TestWaitApplied_SilentMember(t *testing.T) {
 	_, a, b, _ := three(t)
 	b.silent.Store(true)
 	waiting, took := waitFor(t, a, a.put("one.test"), "", time.Second)
-	if len(waiting) != 1 || waiting[0].Node != "b" || !strings.Contains(waiting[0].Reason, "answer") || took > 3*time.Second {
+	if len(waiting) != 1 || waiting[0].Node != "b" || !strings.Contains(waiting[0].Reason, "answer") || took > patience {
 		t.Errorf("after %v: waiting for %+v", took, waiting)
 	}
 }
