@@ -149,11 +149,26 @@ func (s *Server) stepDown(c *call) error {
 type accepter interface {
 	// Accept decides that what the backend has now is in force. Without need it changes nothing.
 	Accept(ctx context.Context) (int64, error)
+	Health() state.Health
+}
+
+// accepterOf returns the store with the power, or that behind it; nil if there is none.
+func accepterOf(s state.Store) accepter {
+	for {
+		if a, ok := s.(accepter); ok {
+			return a
+		}
+		behind, ok := s.(interface{ Unwrap() state.Store })
+		if !ok {
+			return nil
+		}
+		s = behind.Unwrap()
+	}
 }
 
 // acceptStore answers POST /store/accept.
 func (s *Server) acceptStore(c *call) error {
-	if s.accepter == nil || s.Store.Health().Healthy {
+	if s.accepter == nil || s.accepter.Health().Healthy {
 		return api.Errorf(api.CodeNotDetached, "the store is not detached: there is nothing to decide")
 	}
 	revision, err := s.accepter.Accept(c.r.Context())

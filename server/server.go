@@ -156,7 +156,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{Options: o, psk: sha256.Sum256([]byte(o.PSK)), hasPSK: o.PSK != "", started: o.Now()}
 	s.PSK = ""
 	s.attempts = newAttempts(o.Now)
-	s.accepter, _ = o.Store.(accepter)
+	s.accepter = accepterOf(o.Store)
 	s.serving, s.endWaits = context.WithCancel(context.Background())
 	if s.Cluster == nil {
 		s.Cluster = cluster.Single(cluster.SingleOptions{Store: o.Store, NodeName: o.NodeName, Local: s.LocalStatus,
