@@ -63,7 +63,8 @@ type migration struct {
 	text   []byte
 	digest string
 	doc    *state.Document
-	// equal tells that the target has the same objects as the source.
+	// there is what the target had when it was judged; equal tells that those are the objects of the source.
+	there *state.Snapshot
 	equal bool
 }
 
@@ -147,7 +148,8 @@ func (m *migration) readSource() (err error) {
 
 // judge finds out what is to be done, and tells whether it is done already.
 func (m *migration) judge() (done bool, err error) {
-	there := m.target.snapshot()
+	m.there = m.target.snapshot()
+	there := m.there
 	theirs, err := text(there)
 	if err != nil {
 		return false, err
@@ -217,7 +219,7 @@ func (m *migration) superseded() bool {
 	if marker == nil {
 		return false
 	}
-	digest, err := filestore.Digest(m.target.snapshot())
+	digest, err := filestore.Digest(m.there)
 	if err != nil || digest != marker.Digest {
 		return false
 	}
@@ -229,7 +231,7 @@ func (m *migration) superseded() bool {
 
 // move copies, compares, and puts the target in force, in an order in which every step may be the last.
 func (m *migration) move(ctx context.Context) error {
-	if occupied(m.target.snapshot()) != "" && !m.equal {
+	if occupied(m.there) != "" && !m.equal {
 		kept, err := m.target.keep()
 		if err != nil {
 			return err
@@ -238,7 +240,7 @@ func (m *migration) move(ctx context.Context) error {
 			m.Progress("kept what the target had as %s", kept)
 		}
 	}
-	revision := m.target.snapshot().Revision()
+	revision := m.there.Revision()
 	for range maxCopies {
 		var err error
 		if revision, err = m.copy(ctx, revision); err != nil {
