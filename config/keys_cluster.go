@@ -5,7 +5,7 @@ import "time"
 func clusterKeys() []key {
 	return []key{
 		{
-			name: "cluster.advertise", env: []string{"CLUSTER_ADVERTISE"}, defText: "found by the node", status: notYet,
+			name: "cluster.advertise", env: []string{"CLUSTER_ADVERTISE"}, defText: "found by the node",
 			field: func(c *Config) any { return &c.Cluster.Advertise },
 			doc:   "Host, with an optional port, at which the other nodes reach the API of this one.",
 			check: func(l *loader) {
@@ -19,12 +19,12 @@ func clusterKeys() []key {
 				}
 			},
 		}, {
-			name: "cluster.forgetAfter", env: []string{"CLUSTER_FORGET_AFTER"}, def: "24h", status: notYet,
+			name: "cluster.forgetAfter", env: []string{"CLUSTER_FORGET_AFTER"}, def: "24h",
 			field: func(c *Config) any { return &c.Cluster.ForgetAfter },
 			doc:   "How long a node may be away before the cluster no longer waits for it or counts it as a member.",
 			check: func(l *loader) { l.durations(l.Cluster.ForgetAfter, time.Minute, 10*366*24*time.Hour) },
 		}, {
-			name: "leader.leaseTTL", env: []string{"LEADER_LEASE_TTL"}, def: "10", unit: time.Second, status: notYet,
+			name: "leader.leaseTTL", env: []string{"LEADER_LEASE_TTL"}, def: "10", unit: time.Second,
 			field: func(c *Config) any { return &c.Leader.LeaseTTL },
 			doc: "For how long a leader that went silent keeps its place, 5 to 60. A smaller number replaces a crashed leader sooner, " +
 				"a larger one bears slower networks.",

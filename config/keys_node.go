@@ -53,7 +53,7 @@ func nodeKeys() []key {
 				}
 			},
 		}, {
-			name: "disallowLeadership", env: []string{"DISALLOW_LEADERSHIP"}, def: "false", status: notYet,
+			name: "disallowLeadership", env: []string{"DISALLOW_LEADERSHIP"}, def: "false",
 			field: func(c *Config) any { return &c.DisallowLeadership },
 			doc: "Keeps this node from ever leading its cluster. The leader makes certificates and Diffie-Hellman parameters, " +
 				"so at least one node must be allowed to lead.",

@@ -38,6 +38,9 @@ func (m *Sessions) open(ctx context.Context) *Session {
 	asked := false
 	defer func() {
 		if asked {
+			// The request that was cut off may arrive later still than the first of these.
+			m.revoke(lease)
+			wait(context.Background(), retryPause)
 			m.revoke(lease)
 		}
 	}()
@@ -72,9 +75,10 @@ func (m *Sessions) open(ctx context.Context) *Session {
 
 func newLease() clientv3.LeaseID { return clientv3.LeaseID(1 + rand.Int64N(1<<62)) }
 
-// grant asks once for the lease.
+// grant asks once for the lease. The request outlives ctx: if it were cut off, etcd might make it after the lease was
+// given back, and keep it for its whole life.
 func (m *Sessions) grant(ctx context.Context, etcd *clientv3.Client, lease clientv3.LeaseID) (*Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.attempt(m.options.TTL))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.attempt(m.options.TTL))
 	defer cancel()
 	// The client's own Grant leaves the choice of the id to etcd.
 	leases := clientv3.RetryLeaseClient(etcd)

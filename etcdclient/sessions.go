@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 )
@@ -24,8 +25,10 @@ const (
 const (
 	// closePatience is how long a session that is closed waits for its users.
 	closePatience = 3 * time.Second
-	// closeTimeout bounds revoking a lease.
+	// closeTimeout bounds one attempt to revoke a lease.
 	closeTimeout = 2 * time.Second
+	// revokeLives is for how many of its lives a lost lease is tried to be revoked.
+	revokeLives = 6
 )
 
 // SessionOptions say how long leases live.
@@ -127,7 +130,7 @@ func (m *Sessions) Run(ctx context.Context) error {
 		}
 		// In the background, as a new session need not wait for the end of the old one. All are waited for at the
 		// end, and there are few: each took a while to be lost.
-		closing.Go(func() { m.close(s, errors.Is(err, ErrLeaseLost)) })
+		closing.Go(func() { m.close(ctx, s, errors.Is(err, ErrLeaseLost)) })
 	}
 	return nil
 }
@@ -149,8 +152,9 @@ func (m *Sessions) set(s *Session) {
 }
 
 // close waits for the session's users and revokes its lease, unless it is gone: its keys vanish at once then, and
-// others need not wait for its end.
-func (m *Sessions) close(s *Session, gone bool) {
+// others need not wait for its end. An etcd that was away gives all leases their whole life again when it is back, so
+// it is tried for longer than the lease lives, but only once more after ctx has ended.
+func (m *Sessions) close(ctx context.Context, s *Session, gone bool) {
 	defer s.release()
 	patience := time.NewTimer(closePatience)
 	defer patience.Stop()
@@ -159,22 +163,29 @@ func (m *Sessions) close(s *Session, gone bool) {
 	case <-patience.C:
 		m.log.Warn("work under the lease has not ended, the lease is given back nevertheless", zap.String("lease", fmt.Sprintf("%x", s.lease)))
 	}
-	if !gone {
-		m.revoke(s.lease)
+	if gone {
+		return
+	}
+	trying, cancel := context.WithTimeout(ctx, revokeLives*s.ttl)
+	defer cancel()
+	for !m.revoke(s.lease) && wait(trying, maxOpenPause) {
 	}
 }
 
-// revoke gives a lease back. If it cannot, the lease runs out by itself, as nobody keeps it alive.
-func (m *Sessions) revoke(lease clientv3.LeaseID) {
+// revoke gives a lease back, and tells whether it is gone. If it cannot, the lease runs out by itself, as nobody keeps
+// it alive.
+func (m *Sessions) revoke(lease clientv3.LeaseID) bool {
 	etcd, err := m.client.Etcd()
 	if err != nil {
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if _, err := etcd.Revoke(ctx, lease); err != nil {
-		m.log.Debug("a lease could not be given back and runs out", zap.String("lease", fmt.Sprintf("%x", lease)), zap.Error(Plain(err)))
+	if _, err := etcd.Revoke(ctx, lease); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		m.log.Debug("a lease could not be given back yet", zap.String("lease", fmt.Sprintf("%x", lease)), zap.Error(Plain(err)))
+		return false
 	}
+	return true
 }
 
 // Each calls f for each session, one after the other, until ctx ends; then it returns. The context of f ends with

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"statiko/bundle"
-	"statiko/certs"
+	"statiko/cluster"
 	"statiko/config"
 	"statiko/leader"
 	"statiko/reconcile"
@@ -46,8 +46,13 @@ type Node struct {
 	web         webserver.Server
 	webAddrs    []net.Addr
 	reconciler  *reconcile.Reconciler
-	elector     leader.Elector
-	duties      map[string]leader.Duty
+	// shared is nil for a node with its state in a file.
+	shared *shared
+	// loaded is closed once there is a state.
+	loaded  <-chan struct{}
+	elector leader.Elector
+	group   cluster.Group
+	duties  map[string]leader.Duty
 
 	apiListener net.Listener
 	api         *http.Server
@@ -95,11 +100,9 @@ func New(c *config.Config, o Options) (_ *Node, err error) {
 // openListenersAndStore makes the parts in the order in which they depend on each other.
 func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	c := n.config
-	if n.store, err = openStore(c, n.keyring, n.log.Named("store")); err != nil {
+	if err := n.openState(dirs); err != nil {
 		return err
 	}
-	n.onClose("the store", n.store.Close)
-	n.store = server.NewGate(n.store, nil)
 	if n.certificate, err = openCertificate(c, dirs.misc, n.log); err != nil {
 		return err
 	}
@@ -118,23 +121,21 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 		Store: n.store, Keyring: n.keyring, Bundles: n.library, Server: n.web, Dir: dirs.served,
 		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Log: n.log.Named("reconcile"),
 	})
-	n.elector = leader.NewStatic(c.NodeName, n.log.Named("leader"))
-	duty, err := certs.NewDuty(certs.DutyOptions{
-		Store: n.store, Keyring: n.keyring, KeyType: c.TLS.SelfSigned.KeyType,
-		Life: time.Duration(c.TLS.SelfSigned.Days) * 24 * time.Hour, Log: n.log.Named("certs"),
-	})
-	if err != nil {
+	if err := n.join(o, dirs); err != nil {
 		return err
 	}
-	n.duties = map[string]leader.Duty{"certificates": duty.Run}
-	n.server, err = server.New(server.Options{
+	options := server.Options{
 		Store: n.store, Keyring: n.keyring, Reconciler: n.reconciler, Library: n.library, WebServer: n.web.Status,
 		NodeName: c.NodeName, Leader: n.elector.Leader, Version: o.Version, PSK: psk(c),
 		CORSOrigins: c.CORS.Origins, TemporaryDomain: c.TemporarySites.Domain,
 		MaxStateSize: c.API.MaxStateSize, MaxUpload: c.Bundle.MaxUploadSize,
 		AllowWeakDH: c.TLS.DHParams.AllowWeak, DHBits: c.TLS.DHParams.Bits, Log: n.log.Named("api"),
-	})
-	if err != nil {
+		Cluster: n.group, Ready: n.ready,
+	}
+	if n.shared != nil {
+		options.LeaderState, options.StepDown = n.shared.elector.State, n.shared.elector.StepDown
+	}
+	if n.server, err = server.New(options); err != nil {
 		return err
 	}
 	n.api = n.apiServer()
@@ -161,11 +162,16 @@ func (n *Node) Run(ctx context.Context) error {
 	apiDone, workDone := make(chan struct{}), make(chan struct{})
 	g.Go(func() error { defer close(apiDone); return n.runAPI(apiCtx) })
 	work, workFailed := errgroup.WithContext(workCtx)
-	work.Go(func() error { return n.reconciler.Run(workFailed) })
+	work.Go(func() error { return n.reconcileWhenLoaded(workFailed) })
 	work.Go(func() error { return n.elector.Run(workFailed, n.duties) })
+	work.Go(func() error { return n.group.Run(workFailed) })
 	work.Go(func() error { n.certificate.watch(workFailed); return nil })
 	work.Go(func() error { n.takeUp(workFailed); return nil })
 	g.Go(func() error { defer close(workDone); return work.Wait() })
+	if n.shared != nil {
+		// The lease outlives what hangs on it, so that leaving is said and not only noticed.
+		g.Go(func() error { return n.shared.sessions.Run(webCtx) })
+	}
 	g.Go(func() error { return n.web.Run(webCtx) })
 	g.Go(func() error {
 		select {
@@ -183,17 +189,6 @@ func (n *Node) Run(ctx context.Context) error {
 	n.log.Info("the node is up",
 		zap.String("node", n.config.NodeName), zap.String("api", n.URL()), zap.String("pin", n.Pin()))
 	return g.Wait()
-}
-
-// takeUp enters into the state what is in the repository only, such as the bundles of the earlier program.
-func (n *Node) takeUp(ctx context.Context) {
-	taken, err := n.library.TakeUp(ctx)
-	if err != nil && ctx.Err() == nil {
-		n.log.Warn("the repository was not looked through", zap.Error(err))
-	}
-	if taken > 0 {
-		n.log.Info("took up bundles that were in the repository only", zap.Int("bundles", taken))
-	}
 }
 
 // Close releases what New took. It is idempotent; call it after Run has returned.

@@ -23,7 +23,7 @@ import (
 
 // folders are those below appRoot.
 type folders struct {
-	apps, spool, served, misc string
+	apps, spool, served, misc, copy string
 }
 
 // makeFolders makes appRoot and what is below it. appRoot and the unpacked bundles may be read by others, as another
@@ -32,11 +32,12 @@ func makeFolders(root string) (folders, error) {
 	f := folders{
 		apps: filepath.Join(root, "apps"), spool: filepath.Join(root, "uploads"),
 		served: filepath.Join(root, "served"), misc: filepath.Join(root, "misc"),
+		copy: filepath.Join(root, "state"),
 	}
 	if err := os.MkdirAll(f.apps, 0o755); err != nil {
 		return f, fmt.Errorf("make the data folder (key appRoot): %w", err)
 	}
-	for _, d := range []string{f.spool, f.served, f.misc} {
+	for _, d := range []string{f.spool, f.served, f.misc, f.copy} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return f, fmt.Errorf("make the data folder (key appRoot): %w", err)
 		}
