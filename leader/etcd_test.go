@@ -86,7 +86,12 @@ func TestElection_LeadersLeaseRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	<-store.Loaded()
+	eventually(t, 10*time.Second, func() error {
+		if h := store.Health(); !h.Healthy {
+			return errors.New(h.Reason)
+		}
+		return nil
+	})
 	add := func(domain string, f state.Fence) error {
 		_, err := store.Update(t.Context(), func(d *state.Draft) error {
 			return d.Put(&state.Site{Domain: domain})
