@@ -31,7 +31,7 @@ var rooms = [][]string{
 	{"etcdstore", "filestore"},
 	{"etcdclient"},
 	{"api"},
-	{"secret"},
+	{"secret", "notify"},
 	{"state/storetest"},
 	{"state"},
 	{"config"},
