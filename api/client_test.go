@@ -47,8 +47,8 @@ func TestClient_RequestsOfTheContract(t *testing.T) {
 		got = fmt.Sprintf("%s %s %s %q %s", r.Method, r.URL.RequestURI(), b, r.Header.Get("Content-Type"), r.Header.Get("Authorization"))
 		switch {
 		case r.Method == "GET":
-			io.WriteString(w, map[string]string{"site": "null", "app": "null", "certificate": "[]"}[strings.Trim(r.URL.Path, "/")])
-			if strings.Count(r.URL.Path, "/") > 1 || strings.Contains("/info /dhparams /status /clusterstatus", r.URL.Path) {
+			io.WriteString(w, map[string]string{"site": "null", "app": "null", "certificate": "[]", "node": "null"}[strings.Trim(r.URL.Path, "/")])
+			if strings.Count(r.URL.Path, "/") > 1 || strings.Contains("/info /dhparams /status /clusterstatus /leader", r.URL.Path) {
 				io.WriteString(w, "{}")
 			}
 		case r.URL.Query().Has("dryRun"):
@@ -106,6 +106,18 @@ func TestClient_RequestsOfTheContract(t *testing.T) {
 			return c.SetState(ctx, text(`{"sites":[]}`), -1)
 		},
 		`POST /sync  "" correct horse`: func() error { return c.Sync(ctx) },
+		`GET /node  "" correct horse`: func() error {
+			nodes, err := c.Nodes(ctx)
+			if nodes == nil {
+				t.Error("nodes are nil")
+			}
+			return err
+		},
+		`DELETE /node/edge%2F1  "" correct horse`:                                func() error { return c.RemoveNode(ctx, "edge/1") },
+		`GET /leader  "" correct horse`:                                          func() error { _, err := c.Leader(ctx); return err },
+		`POST /leader/stepdown {"to":"edge-2"} "application/json" correct horse`: func() error { return c.StepDown(ctx, "edge-2") },
+		`POST /leader/stepdown {} "application/json" correct horse`:              func() error { return c.StepDown(ctx, "") },
+		`POST /store/accept?wait=1  "" correct horse`:                            func() error { return c.AcceptStore(ctx, Wait(1e9)) },
 	} {
 		if err := f(); err != nil {
 			t.Errorf("%s: %v", want, err)

@@ -71,7 +71,7 @@ func parseAnswers(text string) ([]scriptedAnswer, error) {
 		if len(f) == 4 {
 			a.body = f[3]
 			first, rest, _ := strings.Cut(f[3], " ")
-			if name, value, ok := strings.Cut(first, "="); ok && !strings.ContainsAny(first, `{["<`) {
+			if name, value, ok := strings.Cut(first, "="); ok && !strings.ContainsAny(first[:1], `{["<`) {
 				a.header, a.body = [2]string{name, value}, rest
 			}
 		}
@@ -108,6 +108,9 @@ func (n *scriptedNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	if answer.header[0] != "" {
 		w.Header().Set(answer.header[0], answer.header[1])
+		if answer.header[0] == api.HeaderWaiting {
+			w.Header().Set(api.HeaderApplied, "false")
+		}
 	}
 	w.WriteHeader(answer.status)
 	if answer.status != 204 {
