@@ -46,6 +46,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("GO_ENV", "production")
+			name, value, _ := strings.Cut(quickExit, "=")
+			e.Setenv(name, value)
 			return os.MkdirAll(filepath.Join(e.WorkDir, "home"), 0o700)
 		},
 		Condition: func(name string) (bool, error) {
