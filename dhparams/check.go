@@ -103,8 +103,7 @@ func (p *Params) Check(allowWeak bool) error {
 	return &e
 }
 
-// safePrime tells whether p is prime, and whether q = (p-1)/2 is as well. With q prime, one power proves p prime
-// (Pocklington's theorem): 2^(p-1) = 1 mod p, and 2² - 1 = 3 has no factor in common with p.
+// safePrime tells whether p is prime, and whether q = (p-1)/2 is as well.
 func safePrime(p *big.Int) (prime, safe bool) {
 	if p.Bit(0) == 0 || p.BitLen() < 4 {
 		return p.ProbablyPrime(0), false // 2, and what is too small to be of interest
@@ -114,10 +113,17 @@ func safePrime(p *big.Int) (prime, safe bool) {
 	if !q.ProbablyPrime(0) || !q.ProbablyPrime(rounds) {
 		return p.ProbablyPrime(rounds), false
 	}
-	if new(big.Int).Mod(p, big.NewInt(3)).Sign() == 0 {
-		return false, false
-	}
-	two, less1 := big.NewInt(2), new(big.Int).Sub(p, big.NewInt(1))
-	prime = new(big.Int).Exp(two, less1, p).Cmp(big.NewInt(1)) == 0
+	prime = primeAbove(p)
 	return prime, prime
+}
+
+// primeAbove tells whether p = 2q + 1 is prime, given a prime q > 3 (Pocklington, "The determination of the prime or
+// composite nature of large numbers by Fermat's theorem", 1914): if so, 2^(p-1) = 1 mod p, and 2² - 1 = 3 has no
+// factor in common with p; and only if so, as q is more than the root of p.
+func primeAbove(p *big.Int) bool {
+	if new(big.Int).Mod(p, big.NewInt(3)).Sign() == 0 {
+		return false
+	}
+	one := big.NewInt(1)
+	return new(big.Int).Exp(big.NewInt(2), new(big.Int).Sub(p, one), p).Cmp(one) == 0
 }

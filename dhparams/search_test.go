@@ -1,0 +1,123 @@
+package dhparams
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/big"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestGenerate_PassesItsOwnCheckAndOpenSSLs(t *testing.T) {
+	t.Parallel()
+	var reports atomic.Int64
+	began := time.Now()
+	p, err := Generate(t.Context(), Options{Bits: 1024, Workers: 2, Progress: func(Progress) { reports.Add(1) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("took %v", time.Since(began))
+	if err := p.Check(true); err != nil || p.Bits() != 1024 || p.G.Cmp(big.NewInt(2)) != 0 || reports.Load() == 0 {
+		t.Errorf("%v: %v, %d reports", p, err, reports.Load())
+	}
+	// 2 is a square modulo p, so that its order is q: it does not give the lowest bit of an exponent away.
+	if big.Jacobi(big.NewInt(2), p.P) != 1 {
+		t.Error("2 generates the whole group")
+	}
+	openssl(t, p.PEM(), "dhparam", "-check", "-noout")
+}
+
+func TestGenerate_SizesThatAreNotMade(t *testing.T) {
+	t.Parallel()
+	for _, bits := range []int{-1, 0, 512, 1023, MaxBits + 1} {
+		if _, err := Generate(t.Context(), Options{Bits: bits}); err == nil {
+			t.Errorf("%d bits were made", bits)
+		}
+	}
+}
+
+func TestGenerate_EndsSoonAfterItsContext(t *testing.T) {
+	t.Parallel()
+	for _, wait := range []time.Duration{0, 300 * time.Millisecond, 3 * time.Second} { // in the sieve, and in tests
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		_, err := Generate(ctx, Options{Bits: 8192, Workers: 2})
+		ended, _ := ctx.Deadline()
+		if late := time.Since(ended); !errors.Is(err, context.DeadlineExceeded) || late > time.Second {
+			t.Errorf("after %v: %v, %v late", wait, err, late)
+		} else {
+			t.Logf("after %v: %v late", wait, late)
+		}
+		cancel()
+	}
+}
+
+type noRandom struct{}
+
+func (noRandom) Read([]byte) (int, error) { return 0, errors.New("no random numbers today") }
+
+func TestGenerate_WithoutRandomNumbersIsAnError(t *testing.T) {
+	t.Parallel()
+	if _, err := Generate(t.Context(), Options{Bits: 1024, Rand: noRandom{}}); err == nil {
+		t.Error("parameters without random numbers")
+	}
+}
+
+// The number of tests that a search takes is distributed as if each had the same chance, and its mean is the one that
+// the constant of Hardy and Littlewood gives. Of 300 searches the mean is wrong by a fifth once in 2,000 runs.
+func TestGenerate_TakesAsManyTestsAsExpected(t *testing.T) {
+	t.Parallel()
+	const bits, runs = 256, 300
+	pl := planFor(bits, newPowers(bits).width())
+	var sum, low float64
+	seen := map[string]bool{}
+	var top [4]int
+	for range runs {
+		s := newSearch(Options{Bits: bits, Workers: 1, FullPriority: true}.withDefaults())
+		var p *Params
+		for p == nil {
+			var err error
+			if p, err = s.searchWindow(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := float64(s.tried.Load())
+		sum += n
+		if n < pl.tests*math.Ln2 {
+			low++
+		}
+		q := new(big.Int).Rsh(p.P, 1)
+		if !p.P.ProbablyPrime(20) || !q.ProbablyPrime(20) || p.Bits() != bits || new(big.Int).Mod(p.P, big.NewInt(24)).Int64() != 23 {
+			t.Fatalf("%v is none", p.P)
+		}
+		seen[p.P.String()] = true
+		top[p.P.Bit(bits-2)<<1|p.P.Bit(bits-3)]++
+	}
+	if mean := sum / runs / pl.tests; mean < 0.8 || mean > 1.25 {
+		t.Errorf("%.2f times the tests expected", mean)
+	} else {
+		t.Logf("%.2f times the %.0f tests expected", mean, pl.tests)
+	}
+	if half := low / runs; half < 0.38 || half > 0.62 {
+		t.Errorf("%.2f of the searches were below the median", half)
+	}
+	for i, n := range top {
+		if n < 40 || n > 115 {
+			t.Errorf("%d of %d primes begin with 1%02b", n, runs, i)
+		}
+	}
+	if len(seen) != runs {
+		t.Errorf("only %d different primes in %d", len(seen), runs)
+	}
+}
+
+func BenchmarkMeasure(b *testing.B) {
+	for _, bits := range []int{1024, 2048, 4096} {
+		c, err := Measure(b.Context(), Options{Bits: bits, Workers: 1, FullPriority: true}, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("%d bits: bound %d, %.1f tests of %v, sieve %v: %v", bits, planFor(bits, 8).bound, c.Tests, c.PerTest, c.Sieve, c.Expected())
+	}
+}
