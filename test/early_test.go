@@ -91,7 +91,9 @@ func TestW13_APIOpensBeforeSitesAreApplied(t *testing.T) {
 	if err := n.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	took := time.Since(began)
+	t.Logf("stopped after %s", took.Round(time.Millisecond))
+	if took > 5*time.Second {
 		t.Errorf("the node took %s to stop", took)
 	}
 	n.process = nil
