@@ -23,6 +23,9 @@ const StatusPath = "/internal/v1/status"
 // maxAnswer bounds an answer in bytes: that of a node with a million sites.
 const maxAnswer = 256 << 20
 
+// pingAfter is how long a connection may be silent before it is looked after.
+const pingAfter = 5 * time.Second
+
 // MaxWait bounds [Query.Wait] in a call.
 const MaxWait = time.Minute
 
@@ -89,6 +92,9 @@ func (p *peers) client(pin string) (*http.Client, error) {
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 2,
 		IdleConnTimeout:     time.Minute,
+		// A machine that lost its power closes no connection: without this, calls would go on timing out on the
+		// old one long after it is back.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: askTimeout},
 	}
 	if pin != "" {
 		var err error
