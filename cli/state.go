@@ -48,7 +48,7 @@ each of its faults is named. On a terminal you are asked first if sites would be
 			return a.change(ctx, c, "", "make the node look again", func(o ...api.CallOption) error { return c.Sync(ctx, o...) })
 		},
 	}
-	return group("state", "Back up and restore the state", get, a.changes(set), a.changes(sync))
+	return group("state", "Back up and restore the state", get, a.changes(set), a.migrateCommand(), a.changes(sync))
 }
 
 func (a *app) stateGet(ctx context.Context, out string) error {
