@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -81,7 +82,11 @@ func (o Options) explain(ctx context.Context, endpoint string, err error) error 
 		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "context deadline exceeded") {
-		return fmt.Errorf("it accepts connections and does not answer: it hangs, or has no leader, as too few members of its cluster are up")
+		also := ""
+		if u.Scheme == "http" {
+			also = ", or speaks https"
+		}
+		return fmt.Errorf("it accepts connections and does not answer: it hangs, or has no leader, as too few members of its cluster are up%s", also)
 	}
 	return Plain(err)
 }
@@ -94,7 +99,12 @@ func (o Options) tryHandshake(ctx context.Context, conn net.Conn, host string) e
 	config.ServerName = host
 	config.NextProtos = []string{"h2"}
 	client := tls.Client(conn, config)
-	if err := client.HandshakeContext(ctx); err != nil {
+	err = client.HandshakeContext(ctx)
+	var noTLS tls.RecordHeaderError
+	switch {
+	case errors.Is(err, io.EOF), errors.As(err, &noTLS):
+		return fmt.Errorf("it does not speak TLS (%w): perhaps its address begins with http://", err)
+	case err != nil:
 		return err
 	}
 	// With TLS 1.3, a server says that it refuses the client's certificate after the handshake.

@@ -49,10 +49,11 @@ func (s *Store) catchUp(ctx context.Context, etcd *clientv3.Client) error {
 			return err
 		}
 	}
-	switch {
-	case ours.same(*theirs) && !s.reload.Load() && s.resumable(ctx, etcd, now):
-		return nil
-	case ours.ID != "" && !ours.same(*theirs):
+	if ours.same(*theirs) {
+		if ok, err := s.resumable(ctx, etcd, now); ok || err != nil {
+			return err
+		}
+	} else if ours.ID != "" {
 		if err := sleep(ctx, rand.N(reloadJitter)); err != nil {
 			return err
 		}
@@ -62,9 +63,7 @@ func (s *Store) catchUp(ctx context.Context, etcd *clientv3.Client) error {
 
 // readHead returns the head, nil if there is none, and etcd's revision.
 func (s *Store) readHead(ctx context.Context, etcd *clientv3.Client) (*headRecord, int64, error) {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	r, err := etcd.Get(ctx, s.keys.head())
+	r, err := s.get(ctx, etcd, s.keys.head())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -132,9 +131,7 @@ func (s *Store) continues(ctx context.Context, etcd *clientv3.Client, now replic
 	if seen.Key == "" {
 		return nil
 	}
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	r, err := etcd.Get(ctx, seen.Key, clientv3.WithRev(seen.Revision))
+	r, err := s.get(ctx, etcd, seen.Key, clientv3.WithRev(seen.Revision))
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
 		return s.noneOlder(ctx, etcd, seen)
@@ -149,7 +146,7 @@ func (s *Store) continues(ctx context.Context, etcd *clientv3.Client, now replic
 // noneOlder stands in for the witness when its revision was compacted: its key must not be older now. The objects are
 // compared when they are loaded.
 func (s *Store) noneOlder(ctx context.Context, etcd *clientv3.Client, seen witness) error {
-	r, err := etcd.Get(ctx, seen.Key)
+	r, err := s.get(ctx, etcd, seen.Key)
 	if err != nil {
 		return err
 	}
@@ -161,12 +158,13 @@ func (s *Store) noneOlder(ctx context.Context, etcd *clientv3.Client, seen witne
 }
 
 // resumable tells whether the watch can go on from where the replica is.
-func (s *Store) resumable(ctx context.Context, etcd *clientv3.Client, now replica) bool {
-	if !s.followed.Load() {
-		return false
+func (s *Store) resumable(ctx context.Context, etcd *clientv3.Client, now replica) (bool, error) {
+	if !s.followed.Load() || s.reload.Load() {
+		return false, nil
 	}
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	_, err := etcd.Get(ctx, s.keys.head(), clientv3.WithRev(now.reached), clientv3.WithCountOnly())
-	return err == nil
+	_, err := s.get(ctx, etcd, s.keys.head(), clientv3.WithRev(now.reached), clientv3.WithCountOnly())
+	if errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, rpctypes.ErrFutureRev) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -17,6 +17,8 @@ import (
 
 // Times of a commit.
 const (
+	// firstAttempt bounds the first attempt; the next ones have more time.
+	firstAttempt = 1500 * time.Millisecond
 	// retryPause is between attempts.
 	retryPause = 50 * time.Millisecond
 	// lagPatience is how long the watch may take to bring a change that is known to be made, before the replica
@@ -115,11 +117,11 @@ func (c *commit) build(now replica) {
 
 // run repeats the transaction until its outcome is known or ctx ends.
 func (c *commit) run(ctx context.Context) (int64, error) {
-	for {
+	for try := 0; ; try++ {
 		if f := c.txn.Fence; f != nil && f.Over() && !c.uncertain {
 			return 0, fmt.Errorf("%w; nothing was changed", state.ErrFenced)
 		}
-		r, err := c.attempt(ctx)
+		r, err := c.attempt(ctx, try)
 		if err == nil {
 			return c.answer(ctx, r)
 		}
@@ -136,6 +138,10 @@ func (c *commit) run(ctx context.Context) (int64, error) {
 		if h := c.store.Health(); !c.uncertain && !h.Healthy {
 			return 0, unavailable(h.Reason)
 		}
+		if try == 0 {
+			// The replica's own look at etcd tells the updates that come next.
+			c.store.kick()
+		}
 		if sleep(ctx, retryPause) != nil {
 			return 0, c.outcome(err)
 		}
@@ -143,8 +149,8 @@ func (c *commit) run(ctx context.Context) (int64, error) {
 }
 
 // attempt sends the transaction. A member that hangs must leave time to ask another.
-func (c *commit) attempt(ctx context.Context) (*clientv3.TxnResponse, error) {
-	ctx, cancel := c.store.bounded(ctx)
+func (c *commit) attempt(ctx context.Context, try int) (*clientv3.TxnResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(firstAttempt<<min(try, 4), maxPatience))
 	defer cancel()
 	otherwise := c.otherwise
 	if c.uncertain {

@@ -90,6 +90,9 @@ func (s *Store) follow(ctx context.Context, attached func()) error {
 	})
 }
 
+// watchPatience is how long etcd may take to say that it watches.
+const watchPatience = 2 * time.Second
+
 // openWatch watches from where the replica is. Each watch has a stream of its own (etcd's client shares one among
 // watches whose metadata are equal), so that it does not end up on a connection that hangs with the one before.
 func (s *Store) openWatch(ctx context.Context, etcd *clientv3.Client) clientv3.WatchChan {
@@ -107,7 +110,7 @@ func (s *Store) watch(ctx context.Context, etcd *clientv3.Client, connections in
 	defer func() { cancel(); <-lost }()
 
 	events, answered := s.openWatch(ctx, etcd), false
-	silent := time.NewTimer(s.patience())
+	silent := time.NewTimer(watchPatience)
 	defer silent.Stop()
 	compare := time.NewTimer(jittered(s.options.CompareEvery))
 	defer compare.Stop()
@@ -253,9 +256,7 @@ func (s *Store) put(b *state.Builder, head headRecord, k state.Key, e *clientv3.
 
 // compare asks etcd for its newest operation, and returns errCompare if the watch did not bring it (yet).
 func (s *Store) compare(ctx context.Context, etcd *clientv3.Client) error {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	r, err := etcd.Get(ctx, s.keys.ops(), clientv3.WithLastRev()...)
+	r, err := s.get(ctx, etcd, s.keys.ops(), clientv3.WithLastRev()...)
 	if err != nil {
 		return err
 	}

@@ -91,9 +91,7 @@ type loading struct {
 func (l *loading) prefix(ctx context.Context, prefix string, take func(*mvccpb.KeyValue) error) error {
 	from, end, limit := prefix, clientv3.GetPrefixRangeEnd(prefix), int64(firstPage)
 	for {
-		bounded, cancel := context.WithTimeout(ctx, l.store.timeout())
-		r, err := l.etcd.Get(bounded, from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(l.next.reached))
-		cancel()
+		r, err := l.store.get(ctx, l.etcd, from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(l.next.reached))
 		if status.Code(err) == codes.ResourceExhausted && limit > 1 {
 			limit = max(1, limit/8)
 			continue

@@ -168,7 +168,7 @@ func TestCommit_ALostAnswerIsFoundAmongLaterOperations(t *testing.T) {
 		lost := committer.commit
 		lost.id = "lost-" + name
 		lost.then[len(lost.then)-1] = clientv3.OpPut(s.keys.op("node-1"), lost.id)
-		r, err := lost.attempt(t.Context())
+		r, err := lost.attempt(t.Context(), 0)
 		if err != nil || !r.Succeeded {
 			t.Fatalf("%v, %v", r, err)
 		}

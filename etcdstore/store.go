@@ -201,6 +201,22 @@ func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, s.patience())
 }
 
+// firstTry bounds the first attempt at a read; the next ones have more time.
+const firstTry = 500 * time.Millisecond
+
+// get reads, and asks again if there is no answer: as a rule, etcd's client asks another member then.
+func (s *Store) get(ctx context.Context, etcd *clientv3.Client, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	for try := firstTry; ; try *= 2 {
+		bounded, cancel := context.WithTimeout(ctx, try)
+		r, err := etcd.Get(bounded, key, options...)
+		late := bounded.Err() != nil
+		cancel()
+		if err == nil || !late || ctx.Err() != nil || try >= s.patience() {
+			return r, err
+		}
+	}
+}
+
 // kick has the replica compared with etcd soon.
 func (s *Store) kick() {
 	select {

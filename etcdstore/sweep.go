@@ -68,9 +68,7 @@ func (s *Store) Sweep(ctx context.Context, fence state.Fence) (int64, error) {
 	removed, from := int64(0), s.keys.generations()
 	end := clientv3.GetPrefixRangeEnd(s.keys.generations())
 	for {
-		bounded, cancel := context.WithTimeout(ctx, s.timeout())
-		r, err := etcd.Get(bounded, from, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly())
-		cancel()
+		r, err := s.get(ctx, etcd, from, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly())
 		if err != nil {
 			return removed, etcdError(err)
 		}

@@ -106,7 +106,7 @@ func (c *Cluster) end(t testing.TB) {
 	c.kill()
 	if t.Failed() {
 		for _, m := range c.members {
-			t.Logf("the log of etcd %s ends with:\n%s", m.name, m.lastLog(30))
+			t.Logf("the log of etcd %s ends with:\n%s", m.name, m.lastLog(8))
 		}
 	}
 }

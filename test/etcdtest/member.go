@@ -229,5 +229,8 @@ func (m *Member) lastLog(lines int) string {
 	}
 	all := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
 	all = all[max(0, len(all)-lines):]
+	for i, line := range all {
+		all[i] = line[:min(len(line), 300)]
+	}
 	return strings.TrimSpace(string(bytes.Join(all, []byte("\n"))))
 }
