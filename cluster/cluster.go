@@ -28,6 +28,9 @@ type Options struct {
 	Sessions *etcdclient.Sessions
 	// Key is shared by all nodes: Keyring.Derive(KeyPurpose, KeySize).
 	Key []byte
+	// OldKeys are what the former encryption keys yield. They are accepted, and tried with nodes that refuse Key, so
+	// that nodes can be given a new encryption key one after the other.
+	OldKeys [][]byte
 	// Address is the URL of this node's API for others; see [Address].
 	Address string
 	// Local answers for this node.
@@ -90,7 +93,7 @@ func New(o Options) (*Cluster, error) {
 		o.Now = time.Now
 	}
 	return &Cluster{
-		options: o, log: o.Log, process: newUUID(), peers: newPeers(newSigner(o.Key, o.Now), o.NodeName),
+		options: o, log: o.Log, process: newUUID(), peers: newPeers(newSigner(o.Now, append([][]byte{o.Key}, o.OldKeys...)...), o.NodeName),
 		absent: "it has not registered yet",
 	}, nil
 }

@@ -128,44 +128,61 @@ func (p *peers) close() { p.keep(nil) }
 
 // ask asks a member how it is. The error is for people, who know which member was asked.
 func (p *peers) ask(ctx context.Context, m Member, q Query) (NodeStatus, error) {
-	var s NodeStatus
-	base, err := url.Parse(m.Address)
-	if err != nil || base.Host == "" {
-		return s, fmt.Errorf("its address is registered as %q, which is none", m.Address)
+	u, err := url.Parse(m.Address)
+	if err != nil || u.Host == "" {
+		return NodeStatus{}, fmt.Errorf("its address is registered as %q, which is none", m.Address)
 	}
-	if base.Scheme == "https" && m.Pin == "" || base.Scheme != "https" && m.Pin != "" {
-		return s, fmt.Errorf("its address is registered as %s, which does not go with its key", m.Address)
+	if (u.Scheme == "https") != (m.Pin != "") {
+		return NodeStatus{}, fmt.Errorf("its address is registered as %s, which does not go with its key", m.Address)
 	}
-	base.Path, base.RawQuery = StatusPath, q.values().Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.String(), nil)
-	if err != nil {
-		return s, err
-	}
-	if err := p.signer.sign(request, nil, p.from, m.InstanceID); err != nil {
-		return s, err
-	}
+	u.Path, u.RawQuery = StatusPath, q.values().Encode()
 	client, err := p.client(m.Pin)
 	if err != nil {
+		return NodeStatus{}, err
+	}
+	for _, key := range p.signer.keys {
+		var s NodeStatus
+		s, err = p.call(ctx, client, u, m.InstanceID, key)
+		if !errors.Is(err, errRefusedThere) {
+			return s, err
+		}
+	}
+	return NodeStatus{}, err
+}
+
+// errRefusedThere is why a call may succeed with another key.
+var errRefusedThere = errors.New("refuses")
+
+// call makes one call, proved by the key.
+func (p *peers) call(ctx context.Context, client *http.Client, u *url.URL, to string, key []byte) (s NodeStatus, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return s, err
+	}
+	if err := p.signer.sign(key, request, nil, p.from, to); err != nil {
 		return s, err
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return s, plainCall(ctx, base.Host, err)
+		return s, plainCall(ctx, u.Host, err)
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return s, plainCall(ctx, base.Host, err)
+		return s, plainCall(ctx, u.Host, err)
 	}
 	if response.StatusCode != http.StatusOK {
 		var e api.Error
 		if json.Unmarshal(data, &e) != nil || e.Message == "" {
-			return s, fmt.Errorf("%s answers with status %d", base.Host, response.StatusCode)
+			return s, fmt.Errorf("%s answers with status %d", u.Host, response.StatusCode)
 		}
-		return s, fmt.Errorf("%s refuses (status %d): %s", base.Host, response.StatusCode, e.Message)
+		if response.StatusCode == http.StatusUnauthorized {
+			return s, fmt.Errorf("%s %w (status %d): %s", u.Host, errRefusedThere, response.StatusCode, e.Message)
+		}
+		return s, fmt.Errorf("%s answers with status %d: %s", u.Host, response.StatusCode, e.Message)
 	}
 	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("%s does not answer as a node does: %w", base.Host, err)
+		return s, fmt.Errorf("%s does not answer as a node does: %w", u.Host, err)
 	}
 	return s, nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,8 +48,9 @@ type claims struct {
 
 // signer proves calls and checks proofs.
 type signer struct {
-	key []byte
-	now func() time.Time
+	// keys has the current one first; calls may be proved by any of them.
+	keys [][]byte
+	now  func() time.Time
 
 	mu sync.Mutex
 	// nonces has when each nonce that was seen may be forgotten; order has them oldest first.
@@ -56,35 +58,35 @@ type signer struct {
 	order  []string
 }
 
-func newSigner(key []byte, now func() time.Time) *signer {
-	return &signer{key: key, now: now, nonces: map[string]time.Time{}}
+func newSigner(now func() time.Time, keys ...[]byte) *signer {
+	return &signer{keys: keys, now: now, nonces: map[string]time.Time{}}
 }
 
 // mac covers everything that a call can ask for. No part can hold a line break.
-func (s *signer) mac(r *http.Request, body []byte, claims string) []byte {
-	m := hmac.New(sha256.New, s.key)
+func mac(key []byte, r *http.Request, body []byte, claims string) []byte {
+	m := hmac.New(sha256.New, key)
 	fmt.Fprintf(m, "%s\n%s\n%s\n%s\n%x\n%s", scheme, r.Method, r.URL.EscapedPath(), r.URL.RawQuery, sha256.Sum256(body), claims)
 	return m.Sum(nil)
 }
 
 // sign puts the proof into the request: base64 of the claims, a dot, and base64 of their HMAC-SHA-256 (RFC 2104)
 // together with method, path, query and the body's digest.
-func (s *signer) sign(r *http.Request, body []byte, from, to string) error {
+func (s *signer) sign(key []byte, r *http.Request, body []byte, from, to string) error {
 	data, err := json.Marshal(claims{From: from, To: to, Time: s.now().UnixMilli(), Nonce: rand.Text()})
 	if err != nil {
 		return fmt.Errorf("encode claims: %w", err)
 	}
 	text := base64.RawURLEncoding.EncodeToString(data)
-	r.Header.Set("Authorization", scheme+text+"."+base64.RawURLEncoding.EncodeToString(s.mac(r, body, text)))
+	r.Header.Set("Authorization", scheme+text+"."+base64.RawURLEncoding.EncodeToString(mac(key, r, body, text)))
 	return nil
 }
 
 // verify returns who calls. Each proof is good for one call.
 func (s *signer) verify(r *http.Request, body []byte, self string) (string, error) {
 	proof, ok := strings.CutPrefix(r.Header.Get("Authorization"), scheme)
-	text, mac, dotted := strings.Cut(proof, ".")
-	got, err := base64.RawURLEncoding.DecodeString(mac)
-	if !ok || !dotted || err != nil || !hmac.Equal(got, s.mac(r, body, text)) {
+	text, code, dotted := strings.Cut(proof, ".")
+	got, err := base64.RawURLEncoding.DecodeString(code)
+	if !ok || !dotted || err != nil || !slices.ContainsFunc(s.keys, func(key []byte) bool { return hmac.Equal(got, mac(key, r, body, text)) }) {
 		return "", fmt.Errorf("%w: it was not made with this cluster's encryption key", ErrRefused)
 	}
 	// From here on it is a node that speaks, and may know why it is refused.

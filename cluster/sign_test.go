@@ -39,7 +39,7 @@ func signed(t *testing.T, s *signer, method, url string, body string) *http.Requ
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.sign(r, []byte(body), "b", selfID); err != nil {
+	if err := s.sign(s.keys[0], r, []byte(body), "b", selfID); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -49,11 +49,11 @@ func signed(t *testing.T, s *signer, method, url string, body string) *http.Requ
 func TestVerify_RefusesWhatIsForged(t *testing.T) {
 	t.Parallel()
 	const url = "https://a.test/internal/v1/status?revision=1&wait=2"
-	s := newSigner(testKey, time.Now)
+	s := newSigner(time.Now, testKey)
 	if from, err := s.verify(signed(t, s, "GET", url, "x"), []byte("x"), selfID); err != nil || from != "b" {
 		t.Fatalf("a good call: %q, %v", from, err)
 	}
-	other := newSigner(bytes.Repeat([]byte("k"), KeySize), time.Now)
+	other := newSigner(time.Now, bytes.Repeat([]byte("k"), KeySize))
 	replace := func(r *http.Request, old, new string) {
 		h := r.Header.Get("Authorization")
 		r.Header.Set("Authorization", strings.Replace(h, old, new, 1))
@@ -75,7 +75,7 @@ func TestVerify_RefusesWhatIsForged(t *testing.T) {
 		"another claim":    func(r *http.Request, _ *string) { replace(r, scheme+"eyJ", scheme+"eyK") },
 		"another scheme":   func(r *http.Request, _ *string) { replace(r, scheme, "STK-Edon ") },
 		"mac is no base64": func(r *http.Request, _ *string) { replace(r, ".", ".!") },
-		"for another node": func(r *http.Request, _ *string) { _ = s.sign(r, []byte("x"), "b", newUUID()) },
+		"for another node": func(r *http.Request, _ *string) { _ = s.sign(testKey, r, []byte("x"), "b", newUUID()) },
 		"shortened mac": func(r *http.Request, _ *string) {
 			h := r.Header.Get("Authorization")
 			r.Header.Set("Authorization", h[:len(h)-4])
@@ -93,7 +93,7 @@ func TestVerify_RefusesWhatIsForged(t *testing.T) {
 func TestVerify_EachCallOnceAndInItsTime(t *testing.T) {
 	t.Parallel()
 	caller, callee := &clock{}, &clock{}
-	from, to := newSigner(testKey, caller.now), newSigner(testKey, callee.now)
+	from, to := newSigner(caller.now, testKey), newSigner(callee.now, testKey)
 	verify := func(r *http.Request) error { _, err := to.verify(r, nil, selfID); return err }
 	first := signed(t, from, "GET", "https://a.test/", "")
 	if err := verify(first); err != nil {
@@ -138,7 +138,7 @@ func TestVerify_EachCallOnceAndInItsTime(t *testing.T) {
 func TestVerify_MemoryIsBounded(t *testing.T) {
 	t.Parallel()
 	c := &clock{}
-	s := newSigner(testKey, c.now)
+	s := newSigner(c.now, testKey)
 	for i := range maxNonces {
 		if err := s.once(fmt.Sprint(i), c.now()); err != nil {
 			t.Fatal(err)
@@ -159,7 +159,7 @@ func TestPeers_StrangersAreRefused(t *testing.T) {
 	_, a, b, _ := three(t)
 	m, _ := a.cluster.member("b")
 	ask := func(key []byte, m Member) error {
-		p := newPeers(newSigner(key, time.Now), "a")
+		p := newPeers(newSigner(time.Now, key), "a")
 		defer p.close()
 		_, err := p.ask(t.Context(), m, Query{})
 		return err
@@ -217,5 +217,33 @@ func TestPeers_StrangersAreRefused(t *testing.T) {
 			t.Errorf("status %d: %s", resp.StatusCode, text)
 		}
 		heard.Header.Set("X-Again", "1")
+	}
+}
+
+// Nodes are given a new encryption key one after the other, and understand each other all the time.
+func TestPeers_ChangeOfTheKey(t *testing.T) {
+	t.Parallel()
+	etcd := startEtcd(t)
+	fresh := bytes.Repeat([]byte("n"), KeySize)
+	before := startNode(t, etcd.Endpoints()[0], "before", newUUID(), nil)
+	during := startNode(t, etcd.Endpoints()[0], "during", newUUID(), func(o *Options) { o.OldKeys = [][]byte{fresh} })
+	after := startNode(t, etcd.Endpoints()[0], "after", newUUID(), func(o *Options) { o.Key, o.OldKeys = fresh, [][]byte{testKey} })
+	other := startNode(t, etcd.Endpoints()[0], "other", newUUID(), func(o *Options) { o.Key = bytes.Repeat([]byte("o"), KeySize) })
+	nodes := []*testNode{before, during, after}
+	registered(t, append(nodes, other)...)
+	for _, from := range nodes {
+		eventually(t, patience, func() error {
+			all := from.cluster.Statuses(t.Context())
+			for _, to := range nodes {
+				// What has only the old key cannot believe what has only the new one; here the new ones know both.
+				if s := find(t, all, to.name); s.State != StateUp {
+					return fmt.Errorf("%s sees %s as %s: %s", from.name, to.name, s.State, s.Reason)
+				}
+			}
+			return nil
+		})
+		if s := find(t, from.cluster.Statuses(t.Context()), "other"); s.State != StateUnreachable || !strings.Contains(s.Reason, "encryption key") {
+			t.Errorf("%s sees a node with a foreign key as %s: %s", from.name, s.State, s.Reason)
+		}
 	}
 }
