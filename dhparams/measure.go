@@ -2,7 +2,6 @@ package dhparams
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
@@ -35,24 +34,18 @@ func Measure(ctx context.Context, o Options, tests int) (Cost, error) {
 	}
 	c.Sieve = time.Since(began)
 	began = time.Now()
-	var wg sync.WaitGroup
-	for range o.Workers {
-		wg.Add(1)
-		go s.low(func() { // awaited below
-			defer wg.Done()
-			powers := newPowers(o.Bits)
-			for ctx.Err() == nil && s.tried.Load() < int64(tests) {
-				questions, _ := w.ask(nil, nil, powers.width())
-				if len(questions) == 0 {
-					return
-				}
-				if _, err := powers.areOne(ctx, questions); err == nil {
-					s.tried.Add(int64(len(questions)))
-				}
+	inParallel(o.Workers, s.low, func() {
+		powers := newPowers(o.Bits)
+		for ctx.Err() == nil && s.tried.Load() < int64(tests) {
+			questions, _ := w.ask(nil, nil, powers.width())
+			if len(questions) == 0 {
+				return
 			}
-		})
-	}
-	wg.Wait()
+			if _, err := powers.areOne(ctx, questions); err == nil {
+				s.tried.Add(int64(len(questions)))
+			}
+		}
+	})
 	c.PerTest = time.Since(began) / time.Duration(max(1, s.tried.Load()))
 	return c, ctx.Err()
 }

@@ -3,7 +3,6 @@ package dhparams
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -135,26 +134,27 @@ func (s *search) searchWindow(ctx context.Context) (*Params, error) {
 	if err := w.sieve(ctx, s.plan.bound, s.Workers, s.low); err != nil {
 		return nil, err
 	}
-	var wg sync.WaitGroup
-	errs := make([]error, s.Workers)
-	for i := range s.Workers {
-		wg.Add(1)
-		go s.low(func() { // awaited below
-			defer wg.Done()
-			p, err := s.test(ctx, w)
-			if errs[i] = err; p != nil {
-				s.found <- p
-				stop()
-			}
-		})
-	}
-	wg.Wait()
+	errs := make(chan error, s.Workers)
+	inParallel(s.Workers, s.low, func() {
+		p, err := s.test(ctx, w)
+		if p != nil {
+			s.found <- p
+			stop()
+		}
+		errs <- err
+	})
+	close(errs)
 	select {
 	case p := <-s.found:
 		return p, nil
 	default:
-		return nil, errors.Join(errs...)
 	}
+	for err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // low runs f on a thread of low priority.

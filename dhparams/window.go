@@ -99,40 +99,46 @@ func multiples(r, a uint64) (q, p uint64) {
 func (w *window) sieve(ctx context.Context, bound uint64, workers int, do func(func())) error {
 	table, numbers := newPrimeTable(), newResidues(w.a)
 	small, starts := w.smallPrimes(table, numbers, min(bound, smallBound))
+	// First every segment by one goroutine, then all of them everywhere.
 	var segments, chunks atomic.Int64
-	last := int64((bound - 1) / chunkNumbers)
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Add(1)
-		go do(func() { // awaited below
-			defer wg.Done()
-			for ctx.Err() == nil {
-				s := int(segments.Add(1)-1) * segmentWords
-				if s >= len(w.out) {
-					break
-				}
-				w.sieveSegment(s, min(s+segmentWords, len(w.out)), small, starts)
-			}
-			if bound <= smallBound {
+	inParallel(workers, do, func() {
+		for ctx.Err() == nil {
+			s := int(segments.Add(1)-1) * segmentWords
+			if s >= len(w.out) {
 				return
 			}
-			var c chunk
-			var primes, rest []uint32
-			for ctx.Err() == nil {
-				number := chunks.Add(1) - 1
-				if number > last {
-					return
-				}
-				c.sieve(table, uint64(number))
-				primes = c.primes(primes[:0], smallBound, bound)
-				rest = append(rest[:0], primes...)
-				numbers.of(primes, rest)
-				w.strike(primes, rest)
+			w.sieveSegment(s, min(s+segmentWords, len(w.out)), small, starts)
+		}
+	})
+	if bound <= smallBound {
+		return ctx.Err()
+	}
+	last := int64((bound - 1) / chunkNumbers)
+	inParallel(workers, do, func() {
+		var c chunk
+		var primes, rest []uint32
+		for ctx.Err() == nil {
+			number := chunks.Add(1) - 1
+			if number > last {
+				return
 			}
-		})
+			c.sieve(table, uint64(number))
+			primes = c.primes(primes[:0], smallBound, bound)
+			rest = append(rest[:0], primes...)
+			numbers.of(primes, rest)
+			w.strike(primes, rest)
+		}
+	})
+	return ctx.Err()
+}
+
+// inParallel has f run in so many goroutines, each by do, and waits for all of them.
+func inParallel(workers int, do func(func()), f func()) {
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() { do(f) })
 	}
 	wg.Wait()
-	return ctx.Err()
 }
 
 // smallPrimes returns the primes from 5 to the bound, and for each the two places where it begins to divide.
