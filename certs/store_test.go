@@ -2,7 +2,9 @@ package certs
 
 import (
 	"context"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"statiko/state"
@@ -17,6 +19,8 @@ type memStore struct {
 	before, after func(*state.Txn) error
 	// sizes has the number of written secrets of each commit.
 	sizes []int
+	// selfSigned counts the self-signed pairs that were stored.
+	selfSigned atomic.Int64
 }
 
 var _ state.Store = (*memStore)(nil)
@@ -51,6 +55,9 @@ func (s *memStore) Commit(_ context.Context, t *state.Txn) (int64, error) {
 	for _, w := range t.Writes {
 		if w.Key.Kind == state.KindSecret && w.Object != nil {
 			n++
+			if strings.HasPrefix(w.Key.Name, state.PrefixSelfSigned) {
+				s.selfSigned.Add(1)
+			}
 		}
 	}
 	if n > 0 {

@@ -38,7 +38,7 @@ const (
 	// maxPending bounds what waits: when a receiver is away for long, the oldest is the least worth telling.
 	maxPending = 10000
 	// pruneEvery is how often finished events are looked through, and maxPrune how many one transaction removes.
-	pruneEvery = time.Hour
+	pruneEvery = 6 * time.Hour
 	maxPrune   = 60
 
 	// firstPause and longPause are how long an event waits after its first failure, and at most; everything waits

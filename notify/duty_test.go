@@ -155,7 +155,7 @@ func TestDuty_OutboxIsBounded(t *testing.T) {
 		}
 		g := begin(t, Options{Store: s, Sender: r})
 		defer g.end()
-		pass(3 * time.Hour)
+		pass(2 * pruneEvery)
 		if n := s.Snapshot().Len(state.KindEvent); n != maxFinished || r.different() != 1200 {
 			t.Errorf("%d events stay of %d sent", n, r.different())
 		}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"maps"
 	"strings"
 	"time"
 
@@ -20,8 +19,8 @@ type entry struct {
 	Sent    *time.Time `json:"sent,omitempty"`
 	Dropped *time.Time `json:"dropped,omitempty"`
 
-	// members has everything that is stored, what this version does not know included.
-	members map[string]json.RawMessage
+	// stored is the record's JSON, which may have members that this version does not know.
+	stored []byte
 }
 
 // claim says who sends an event. It is written before the first attempt, so that a new leader knows that one may be
@@ -43,9 +42,7 @@ func readEntry(o state.Object) (*entry, error) {
 	if err := json.Unmarshal(data, e); err != nil {
 		return nil, fmt.Errorf("event %s: %w", o.Key().Name, err)
 	}
-	if err := json.Unmarshal(data, &e.members); err != nil {
-		return nil, fmt.Errorf("event %s: %w", o.Key().Name, err)
-	}
+	e.stored = data
 	return e, nil
 }
 
@@ -55,7 +52,10 @@ func (e *entry) change(member string, value any) (*state.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	members := maps.Clone(e.members)
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(e.stored, &members); err != nil {
+		return nil, err
+	}
 	members[member] = raw
 	data, err := json.Marshal(members)
 	if err != nil {

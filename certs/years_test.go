@@ -1,0 +1,149 @@
+package certs
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"statiko/notify"
+	"statiko/state"
+)
+
+// office is a term in which one process does all duties that concern certificates.
+type office struct {
+	process *process
+	fence   *testFence
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+	sender  *notify.Duty
+}
+
+func takeOffice(t testing.TB, g *rig, life time.Duration, box *inbox, node string) *office {
+	t.Helper()
+	o := &office{process: &process{Store: g.store}, fence: &testFence{}}
+	ctx, cancel := context.WithCancel(t.Context())
+	o.stop = cancel
+	pairs, err := NewDuty(DutyOptions{Store: o.process, Keyring: g.ring, Life: life, Log: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expiry, err := NewExpiryDuty(ExpiryOptions{Store: o.process, Keyring: g.ring, Node: node})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.sender, err = notify.NewDuty(notify.Options{Store: o.process, Sender: box, Node: node}); err != nil {
+		t.Fatal(err)
+	}
+	for _, duty := range []func(context.Context, state.Fence) error{pairs.Run, expiry.Run, o.sender.Run} {
+		o.done.Go(func() {
+			for duty(ctx, o.fence) != nil && ctx.Err() == nil {
+				time.Sleep(time.Second)
+			}
+		})
+	}
+	return o
+}
+
+func (o *office) end() {
+	o.fence.over.Store(true)
+	o.stop()
+	o.done.Wait()
+	_ = o.sender.Close()
+}
+
+// fourHundredDays runs 400 days, with a new leader about every day and a half, some before the last one has gone.
+// With crashing, some leaders crash between sending a notice and noting that.
+func fourHundredDays(t *testing.T, life time.Duration, crashing bool) {
+	g := newRig(t)
+	all := owners()
+	began := time.Now()
+	settle(t, g.store, g, all, began)
+	self := plain("self.test", "www.self.test")
+	put(t, g.store, self)
+
+	box := &inbox{}
+	var current *office
+	crashes := 0
+	box.arrived = func() {
+		if crashing && crashes < 20 && rand.N(3) == 0 && !current.process.crashed.Swap(true) {
+			crashes++
+		}
+	}
+	current = takeOffice(t, g, life, box, "n0")
+	pass(time.Second)
+	var notAfter time.Time
+	serials, changeAt := map[string]bool{}, time.Now().Add(37*time.Hour)
+	const step = 2
+	for hour := step; hour <= 400*24; hour += step {
+		for _, o := range all {
+			o.check(t, g.store, g, time.Now())
+		}
+		pass(step * time.Hour)
+		c := g.good(self)
+		if left := time.Until(notAfter); !notAfter.IsZero() && !c.NotAfter.Equal(notAfter) && (left > (life+backdate)/3 || left < life/3-life/10) {
+			t.Errorf("hour %d: renewed with %v left of %v", hour, left, life)
+		}
+		notAfter = c.NotAfter
+		serials[c.SerialNumber.String()] = true
+		box.mu.Lock()
+		crashed := current.process.crashed.Load()
+		box.mu.Unlock()
+		if time.Now().Before(changeAt) && !crashed {
+			continue
+		}
+		last := current
+		overlap := !crashed && hour%3 == 0
+		if !overlap {
+			last.end()
+		}
+		next := takeOffice(t, g, life, box, fmt.Sprintf("n%d", hour%3))
+		box.mu.Lock()
+		current = next
+		box.mu.Unlock()
+		if overlap {
+			pass(time.Minute)
+			last.end()
+		}
+		changeAt = time.Now().Add(time.Duration(30+rand.N(14)) * time.Hour)
+	}
+	for _, o := range all {
+		o.check(t, g.store, g, time.Now())
+	}
+	pass(time.Minute)
+	current.end()
+
+	if want := int(400*day/(life*2/3)) + 1; len(serials) < want-want/8 || len(serials) > want+want/8+1 {
+		t.Errorf("%d certificates of %v in 400 days, want about %d", len(serials), life, want)
+	}
+	if n := g.store.selfSigned.Load(); n != int64(len(serials)) {
+		t.Errorf("%d pairs were stored, %d were ever served", n, len(serials))
+	}
+	compare(t, all, box.all(), crashes)
+	if crashing && crashes < 3 {
+		t.Errorf("only %d crashes", crashes)
+	}
+	t.Logf("%d certificates, %d crashes", len(serials), crashes)
+}
+
+func TestW62_FourHundredDays(t *testing.T) {
+	for _, c := range []struct {
+		life     time.Duration
+		crashing bool
+		soak     bool
+	}{{90 * day, false, false}, {90 * day, true, true}, {7 * day, false, true}, {7 * day, true, false}, {730 * day, false, false}, {730 * day, true, true}} {
+		t.Run(fmt.Sprintf("%d days, crashes %v", c.life/day, c.crashing), func(t *testing.T) {
+			if c.soak && os.Getenv("STATIKO_SOAK") != "1" {
+				t.Skip("a long form: set STATIKO_SOAK=1")
+			}
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { fourHundredDays(t, c.life, c.crashing) })
+		})
+	}
+}
