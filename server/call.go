@@ -137,7 +137,7 @@ func (s *Server) waitForRevision(c *call) error {
 		return malformed("%s is %s, not a revision", api.HeaderMinRevision, printable(text))
 	}
 	snap := s.Store.Snapshot()
-	ctx, cancel := context.WithTimeout(c.r.Context(), maxRevisionWait)
+	ctx, cancel := s.waiting(c, maxRevisionWait)
 	defer cancel()
 	for snap.Revision() < want {
 		next, err := s.Store.Wait(ctx, snap.Revision())

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"net/http"
 	"time"
 
@@ -79,7 +78,7 @@ func (s *Server) force(c *call) {
 		return
 	}
 	s.Reconciler.Sync()
-	ctx, cancel := context.WithTimeout(c.r.Context(), forceWait)
+	ctx, cancel := s.waiting(c, forceWait)
 	defer cancel()
 	// What is not applied in time is in the answer.
 	_ = s.Reconciler.Wait(ctx, s.Store.Snapshot().Revision(), "")
