@@ -1,4 +1,5 @@
-# Targets of Statiko. "make run" sets everything up and runs a node; "make test" passes the tests.
+# Targets of Statiko. "make run" sets everything up and runs a node, "make cluster" three of them and an etcd;
+# "make test" passes the tests.
 
 GO      ?= go
 BIN     := bin
@@ -6,10 +7,13 @@ TIMEOUT ?= 10m
 # How long each fuzz target runs in "make fuzz".
 FUZZTIME ?= 30s
 
-.PHONY: run build test lint bench fuzz clean
+.PHONY: run cluster build test lint bench fuzz clean
 
 run: build
 	@scripts/run
+
+cluster: build
+	@scripts/cluster
 
 build:
 	@$(GO) build -o $(BIN)/statiko ./cmd/node
