@@ -24,6 +24,7 @@ func (n *Node) apiServer() *http.Server {
 	if l, err := zap.NewStdLogAt(n.log.Named("api"), zap.DebugLevel); err == nil {
 		s.ErrorLog = l
 	}
+	s.RegisterOnShutdown(n.server.EndWaits)
 	if n.config.TLS.Node.Enabled {
 		s.TLSConfig = &tls.Config{
 			MinVersion:     tls.VersionTLS12,

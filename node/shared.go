@@ -11,9 +11,11 @@ import (
 
 	"statiko/certs"
 	"statiko/cluster"
+	"statiko/config"
 	"statiko/etcdclient"
 	"statiko/etcdstore"
 	"statiko/leader"
+	"statiko/secret"
 	"statiko/server"
 )
 
@@ -102,13 +104,14 @@ func (n *Node) joinShared(o Options, dirs folders, local cluster.Local, address 
 	if err != nil {
 		return err
 	}
-	key, err := n.keyring.Derive(cluster.KeyPurpose, cluster.KeySize)
+	key, oldKeys, err := nodeKeys(c)
 	if err != nil {
 		return err
 	}
 	group, err := cluster.New(cluster.Options{
-		Store: n.store, Client: s.client, Prefix: c.State.Etcd.KeyPrefix, NodeName: c.NodeName, InstanceID: instance,
-		Sessions: s.sessions, Key: key, Address: address, Local: local, Pin: n.Pin,
+		// A frozen node belongs to the cluster as before, so this is the store behind the gate.
+		Store: s.store, Client: s.client, Prefix: c.State.Etcd.KeyPrefix, NodeName: c.NodeName, InstanceID: instance,
+		Sessions: s.sessions, Key: key, OldKeys: oldKeys, Address: address, Local: local, Pin: n.Pin,
 		Version: o.Version, WebServer: c.WebServer, ForgetAfter: c.Cluster.ForgetAfter, Log: n.log.Named("cluster"),
 	})
 	if err != nil {
@@ -125,6 +128,24 @@ func (n *Node) joinShared(o Options, dirs folders, local cluster.Local, address 
 	n.duties["forgotten members"] = group.ForgetDuty
 	n.duties["old generations"] = s.store.SweepDuty
 	return nil
+}
+
+// nodeKeys derives what nodes know each other by, from the encryption key and from the old ones, so that keys can be
+// changed node by node.
+func nodeKeys(c *config.Config) (key []byte, old [][]byte, err error) {
+	var keys [][]byte
+	for _, k := range append([]string{c.SecretsEncryptionKey}, c.SecretsEncryptionOldKeys...) {
+		ring, err := secret.NewKeyring(k)
+		if err != nil {
+			return nil, nil, err
+		}
+		derived, err := ring.Derive(cluster.KeyPurpose, cluster.KeySize)
+		if err != nil {
+			return nil, nil, err
+		}
+		keys = append(keys, derived)
+	}
+	return keys[0], keys[1:], nil
 }
 
 // reconcileWhenLoaded waits for a state before the first pass, which would take an empty one for what is asked.
