@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -86,7 +87,7 @@ func (s *Store) follow(ctx context.Context, attached func()) error {
 	}
 	return s.watch(ctx, etcd, now, func() {
 		attached()
-		s.setHealth(s.alarm(ctx, etcd))
+		s.setHealth(nil)
 	})
 }
 
@@ -105,11 +106,16 @@ func (s *Store) openWatch(ctx context.Context, etcd *clientv3.Client) clientv3.W
 // watch applies events from the replica's revision on. It calls created when etcd has answered.
 func (s *Store) watch(ctx context.Context, etcd *clientv3.Client, connections int64, created func()) error {
 	ctx, cancel := context.WithCancel(ctx)
-	lost := make(chan struct{})
-	go func() { defer close(lost); awaitLoss(ctx, etcd) }()
-	defer func() { cancel(); <-lost }()
+	lost, opened := make(chan struct{}), make(chan clientv3.WatchChan, 1)
+	var helpers sync.WaitGroup
+	helpers.Go(func() { defer close(lost); awaitLoss(ctx, etcd) })
+	// etcd's client returns the channel only when etcd has answered, for as long as that takes.
+	helpers.Go(func() { opened <- s.openWatch(ctx, etcd) })
+	defer func() { cancel(); helpers.Wait() }()
 
-	events, answered := s.openWatch(ctx, etcd), false
+	var events clientv3.WatchChan
+	// Until there is a watch, being asked to compare is no reason to begin again: attaching has just compared.
+	var resync chan struct{}
 	silent := time.NewTimer(watchPatience)
 	defer silent.Stop()
 	compare := time.NewTimer(jittered(s.options.CompareEvery))
@@ -124,7 +130,8 @@ func (s *Store) watch(ctx context.Context, etcd *clientv3.Client, connections in
 			return errLost
 		case <-silent.C:
 			return errors.New("etcd does not answer")
-		case <-s.resync:
+		case events = <-opened:
+		case <-resync:
 			return errCompare
 		case <-compare.C:
 			if err := s.compare(ctx, etcd); err != nil {
@@ -132,8 +139,8 @@ func (s *Store) watch(ctx context.Context, etcd *clientv3.Client, connections in
 			}
 			compare.Reset(jittered(s.options.CompareEvery))
 		case <-recheck.C:
-			if answered && !s.Health().Healthy {
-				s.setHealth(s.alarm(ctx, etcd))
+			if resync != nil && !s.Health().Healthy {
+				helpers.Go(func() { s.checkSpace(ctx, etcd) })
 			}
 		case r, ok := <-events:
 			if !ok {
@@ -146,8 +153,10 @@ func (s *Store) watch(ctx context.Context, etcd *clientv3.Client, connections in
 				return errReconnected
 			}
 			if r.Created && silent.Stop() {
-				answered = true
+				s.unkick()
+				resync = s.resync
 				created()
+				helpers.Go(func() { s.checkSpace(ctx, etcd) })
 			}
 			if err := s.apply(&r); err != nil {
 				return err
@@ -159,20 +168,23 @@ func (s *Store) watch(ctx context.Context, etcd *clientv3.Client, connections in
 // alarmEvery is how often a store whose etcd ran out of space looks whether it has some again.
 const alarmEvery = 2 * time.Second
 
-// alarm returns an error if etcd refuses changes for want of space. Who may not ask learns it from the first refusal.
-func (s *Store) alarm(ctx context.Context, etcd *clientv3.Client) error {
-	ctx, cancel := s.bounded(ctx)
+// checkSpace notes whether etcd refuses changes for want of space. Who may not ask learns it from the first refusal.
+func (s *Store) checkSpace(ctx context.Context, etcd *clientv3.Client) {
+	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	r, err := etcd.AlarmList(ctx)
+	r, err := etcd.AlarmList(bounded)
 	if err != nil {
-		return nil
+		return
 	}
 	for _, a := range r.Alarms {
 		if a.Alarm == etcdserverpb.AlarmType_NOSPACE {
-			return errNoSpace
+			s.setHealth(errNoSpace)
+			return
 		}
 	}
-	return nil
+	if s.Health().Reason == errNoSpace.Error() {
+		s.setHealth(nil)
+	}
 }
 
 // awaitLoss returns when the connection is no longer ready, or ctx ended.

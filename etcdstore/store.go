@@ -217,6 +217,14 @@ func (s *Store) get(ctx context.Context, etcd *clientv3.Client, key string, opti
 	}
 }
 
+// unkick takes back what kick asked for.
+func (s *Store) unkick() {
+	select {
+	case <-s.resync:
+	default:
+	}
+}
+
 // kick has the replica compared with etcd soon.
 func (s *Store) kick() {
 	select {
