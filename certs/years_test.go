@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -139,7 +138,7 @@ func TestW62_FourHundredDays(t *testing.T) {
 		soak     bool
 	}{{90 * day, false, false}, {90 * day, true, true}, {7 * day, false, true}, {7 * day, true, false}, {730 * day, false, false}, {730 * day, true, true}} {
 		t.Run(fmt.Sprintf("%d days, crashes %v", c.life/day, c.crashing), func(t *testing.T) {
-			if c.soak && os.Getenv("STATIKO_SOAK") != "1" {
+			if c.soak && !soak() {
 				t.Skip("a long form: set STATIKO_SOAK=1")
 			}
 			t.Parallel()
