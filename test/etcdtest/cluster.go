@@ -2,9 +2,11 @@ package etcdtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,28 +44,52 @@ const startTimeout = 60 * time.Second
 func Start(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	Binary(t)
+	c, err := startIn(t.TempDir(), o)
+	if err != nil {
+		t.Fatalf("start etcd: %v", err)
+	}
+	t.Cleanup(func() { c.end(t) })
+	if o.RootPassword != "" {
+		c.enableAuth(t)
+	}
+	return c
+}
+
+// Launch starts a cluster outside of a test, with its files in a new folder below the given one, and returns when it
+// takes changes. It ends with this process, or by [Cluster.End]. Options.RootPassword must be "".
+func Launch(folder string, o Options) (*Cluster, error) {
+	if o.RootPassword != "" {
+		return nil, errors.New("authentication is switched on in tests only")
+	}
+	if _, err := binary(); err != nil {
+		return nil, fmt.Errorf("etcd's server: %w", err)
+	}
+	c, err := startIn(folder, o)
+	if err != nil {
+		return nil, fmt.Errorf("start etcd: %w", err)
+	}
+	return c, nil
+}
+
+// startIn starts a cluster, on other ports if somebody has taken one in between.
+func startIn(folder string, o Options) (c *Cluster, err error) {
 	if o.Members == 0 {
 		o.Members = 1
 	}
-	var err error
 	for range 5 {
-		var c *Cluster
-		if c, err = start(t, o); err == nil {
-			t.Cleanup(func() { c.end(t) })
-			if o.RootPassword != "" {
-				c.enableAuth(t)
-			}
-			return c
+		var own string
+		if own, err = os.MkdirTemp(folder, "etcd-"); err != nil {
+			return nil, err
 		}
-		// Somebody may have taken a port in between.
+		if c, err = start(own, o); err == nil {
+			return c, nil
+		}
 	}
-	t.Fatalf("start etcd: %v", err)
-	return nil
+	return nil, err
 }
 
-func start(t testing.TB, o Options) (*Cluster, error) {
+func start(folder string, o Options) (*Cluster, error) {
 	c := &Cluster{options: o}
-	folder := t.TempDir()
 	ports, err := freePorts(2 * o.Members)
 	if err != nil {
 		return nil, err
@@ -101,6 +127,9 @@ func (c *Cluster) kill() {
 		m.kill()
 	}
 }
+
+// End ends a cluster that [Launch] started. Its files stay.
+func (c *Cluster) End() { c.kill() }
 
 func (c *Cluster) end(t testing.TB) {
 	c.kill()
