@@ -162,7 +162,13 @@ func (n *node) end() error {
 // newNode writes the configuration of a node in a temporary folder. The node is stopped with the test.
 func newNode(t testing.TB, settings ...string) *node {
 	t.Helper()
-	n, err := configureNode(built(t), t.TempDir(), settings...)
+	return newNodeOf(t, built(t), settings...)
+}
+
+// newNodeOf is newNode with the programs in the folder bin.
+func newNodeOf(t testing.TB, bin string, settings ...string) *node {
+	t.Helper()
+	n, err := configureNode(bin, t.TempDir(), settings...)
 	if err == nil {
 		err = n.write()
 	}
@@ -193,16 +199,23 @@ func startNode(t testing.TB, settings ...string) (*node, *api.Client) {
 // stkcli runs stkcli against the node, and returns what it printed. It must exit with 0.
 func (n *node) stkcli(t testing.TB, args ...string) string {
 	t.Helper()
+	out, exit := n.tryStkcli(t, args...)
+	if exit != 0 {
+		t.Fatalf("stkcli %s: exit code %d\n%s", strings.Join(args, " "), exit, out)
+	}
+	return out
+}
+
+// tryStkcli is stkcli with any exit code, which it returns.
+func (n *node) tryStkcli(t testing.TB, args ...string) (out string, exit int) {
+	t.Helper()
 	p, err := startProcess(n.dir, filepath.Join(t.TempDir(), "stkcli"), cleanEnv("HOME="+n.dir, "NODE_KEY="+n.psk,
 		"STKCLI_NODE="+n.address(n.apiPort), "STKCLI_INSECURE=true"), filepath.Join(n.bin, "stkcli"), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-p.ended
-	if p.err != nil {
-		t.Fatalf("stkcli %s: %v\n%s", strings.Join(args, " "), p.err, p.log())
-	}
-	return string(p.log())
+	return string(p.log()), p.cmd.ProcessState.ExitCode()
 }
 
 // ports are those given out; nodes of tests that run at the same time must not share any.
