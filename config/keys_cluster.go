@@ -42,14 +42,16 @@ func clusterKeys() []key {
 func noticeKeys() []key {
 	return []key{
 		{
-			name: "notifications.method", env: []string{"NOTIFICATIONS_METHOD"}, def: "off", status: notYet,
+			name: "notifications.method", env: []string{"NOTIFICATIONS_METHOD"}, def: "off",
 			choices: []choice{{value: "off", also: []string{"no", "0", "false"}}, {value: "webhook"}},
 			field:   func(c *Config) any { return &c.Notifications.Method },
-			doc:     "How an administrator is told of trouble: `webhook`, or `off`.",
+			doc: "How an administrator is told of trouble, such as certificates that expire: `webhook`, or `off`. The leader tells, " +
+				"so set it on all nodes.",
 		}, {
-			name: "notifications.webhook.url", env: []string{"NOTIFICATIONS_WEBHOOK_URL"}, secret: true, status: notYet,
+			name: "notifications.webhook.url", env: []string{"NOTIFICATIONS_WEBHOOK_URL"}, secret: true,
 			field: func(c *Config) any { return &c.Notifications.Webhook.URL },
-			doc:   "URL that notices are posted to. Required if `notifications.method` is `webhook`.",
+			doc: "URL that notices are posted to, http or https. Required if `notifications.method` is `webhook`. It may hold a secret: " +
+				"the node never logs more of it than its host.",
 			check: func(l *loader) {
 				l.needs(l.Notifications.Method == "webhook", "notifications.method is webhook")
 				if l.Notifications.Webhook.URL != "" {
@@ -57,7 +59,7 @@ func noticeKeys() []key {
 				}
 			},
 		}, {
-			name: "notifications.webhook.payloadKey", env: []string{"NOTIFICATIONS_WEBHOOK_PAYLOAD_KEY"}, def: "value1", status: notYet,
+			name: "notifications.webhook.payloadKey", env: []string{"NOTIFICATIONS_WEBHOOK_PAYLOAD_KEY"}, def: "value1",
 			field: func(c *Config) any { return &c.Notifications.Webhook.PayloadKey },
 			doc:   "Member of the posted JSON object that holds the notice's text.",
 		}, {
