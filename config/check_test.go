@@ -119,7 +119,7 @@ func TestCheck_KeysWithoutEffectWarnWhenSet(t *testing.T) {
 	t.Parallel()
 	sample := map[string]string{"bool": "true", "integer": "2048", "size": "1MiB", "seconds": "20", "milliseconds": "500", "duration": "2h",
 		"path": "/x", "list": "https://x.example"}
-	special := map[string]string{"tls.dhparams.maxAge": "30", "repo.keepVersions": "3", "repo.replicas": "3", "acme.endpoint": "https://a.example/d",
+	special := map[string]string{"repo.keepVersions": "3", "repo.replicas": "3", "acme.endpoint": "https://a.example/d",
 		"acme.email": "a@b.example", "notifications.method": "webhook", "notifications.webhook.url": "https://a.example/h", "repo.s3.endpoint": "s.example",
 		"cluster.advertise": "n.example:2265", "auth.auth0.enabled": "", "codesign.required": ""}
 	env := fullEnv()
@@ -178,7 +178,7 @@ func TestCheck_BadValuesAreNamedWithTheirKey(t *testing.T) {
 		"state: {etcd: {address: 'a:1'}}":     "state.etcd.address: item 1: must be a URL",
 		"store: {compareEvery: 10}":           "store.compareEvery: must be a duration with its unit",
 		"leader: {leaseTTL: 61}":              "leader.leaseTTL: must be 5s to 1m0s",
-		"tls: {dhparams: {bits: 3072}}":       "tls.dhparams.bits: must be 2048 or 4096",
+		"tls: {dhparams: {bits: 3071}}":       "tls.dhparams.bits: must be 2048, 3072, 4096 or 8192",
 		"tls: {dhparams: {bits: 1024}}":       "tls.dhparams.bits: 1024 bits can be broken",
 		"tls: {dhparams: {maxAge: 6}}":        "tls.dhparams.maxAge: must be 7 to 720",
 		"tls: {selfSigned: {keyType: dsa}}":   "tls.selfSigned.keyType: must be one of ecdsa, rsa2048, rsa4096",

@@ -53,19 +53,22 @@ func tlsKeys() []key {
 			doc:   "How many days a self-signed certificate is valid. It is renewed when a third of them is left.",
 			check: func(l *loader) { l.between(l.TLS.SelfSigned.Days, 3, 3650) },
 		}, {
-			name: "tls.dhparams.bits", env: []string{"TLS_DHPARAMS_BITS"}, def: "4096", status: notYet,
+			name: "tls.dhparams.bits", env: []string{"TLS_DHPARAMS_BITS"}, def: "4096",
 			field: func(c *Config) any { return &c.TLS.DHParams.Bits },
-			doc:   "Size of Diffie-Hellman parameters: 2048 or 4096; 1024 with `tls.dhparams.allowWeak`.",
+			doc:   "Size of Diffie-Hellman parameters: 2048, 3072, 4096 or 8192; 1024 with `tls.dhparams.allowWeak`.",
 			check: func(l *loader) {
-				switch d := l.TLS.DHParams; {
-				case d.Bits != 1024 && d.Bits != 2048 && d.Bits != 4096:
-					l.fault("must be 2048 or 4096, not %d", d.Bits)
-				case d.Bits == 1024 && !d.AllowWeak:
-					l.fault("1024 bits can be broken: use 2048 or 4096, or set tls.dhparams.allowWeak to true")
+				switch d := l.TLS.DHParams; d.Bits {
+				case 2048, 3072, 4096, 8192:
+				case 1024:
+					if !d.AllowWeak {
+						l.fault("1024 bits can be broken: use 2048, 3072, 4096 or 8192, or set tls.dhparams.allowWeak to true")
+					}
+				default:
+					l.fault("must be 2048, 3072, 4096 or 8192, not %d", d.Bits)
 				}
 			},
 		}, {
-			name: "tls.dhparams.maxAge", env: []string{"TLS_DHPARAMS_MAX_AGE"}, def: "120", status: notYet,
+			name: "tls.dhparams.maxAge", env: []string{"TLS_DHPARAMS_MAX_AGE"}, def: "120",
 			field: func(c *Config) any { return &c.TLS.DHParams.MaxAgeDays },
 			doc:   "Age in days, 7 to 720, at which Diffie-Hellman parameters are replaced by new ones; 0 or a negative number: never.",
 			check: func(l *loader) {
@@ -77,15 +80,15 @@ func tlsKeys() []key {
 				}
 			},
 		}, {
-			name: "tls.dhparams.allowWeak", env: []string{"TLS_DHPARAMS_ALLOW_WEAK"}, def: "false", status: notYet,
+			name: "tls.dhparams.allowWeak", env: []string{"TLS_DHPARAMS_ALLOW_WEAK"}, def: "false",
 			field: func(c *Config) any { return &c.TLS.DHParams.AllowWeak },
 			doc:   "Allows Diffie-Hellman parameters of 1024 bits, which can be broken.",
 		}, {
-			name: "tls.dhparams.generate", env: []string{"TLS_DHPARAMS_GENERATE"}, def: "always", status: notYet,
+			name: "tls.dhparams.generate", env: []string{"TLS_DHPARAMS_GENERATE"}, def: "always",
 			choices: []choice{{value: "always"}, {value: "auto"}, {value: "never"}},
 			field:   func(c *Config) any { return &c.TLS.DHParams.Generate },
-			doc: "When a cluster makes Diffie-Hellman parameters of its own instead of the published ones of RFC 7919: `always`, " +
-				"`auto` (only while a node runs nginx, as nothing else uses them) or `never`.",
+			doc: "When the leader makes Diffie-Hellman parameters of the cluster's own instead of the published ones of RFC 7919: " +
+				"`always`, `auto` (only while a node runs nginx, as nothing else uses them) or `never`.",
 		}, {
 			name: "acme.endpoint", env: []string{"ACME_ENDPOINT"}, def: "https://acme-v02.api.letsencrypt.org/directory", status: notYet,
 			field: func(c *Config) any { return &c.ACME.Endpoint },
