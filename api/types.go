@@ -188,6 +188,11 @@ type DHParams struct {
 	Generating bool `json:"generating"`
 	// Bits is the size of the prime.
 	Bits int `json:"bits,omitempty"`
+	// Tried, Expected and Elapsed tell how far the making has come: candidates tested, how many are to be tested
+	// on average, and seconds since it began. They are 0 if Generating is false.
+	Tried    int64   `json:"tried,omitempty"`
+	Expected int64   `json:"expected,omitempty"`
+	Elapsed  float64 `json:"elapsed,omitempty"`
 }
 
 // DHParamsImport is the body of POST /dhparams.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 
@@ -13,7 +14,11 @@ import (
 // getDHParams answers GET /dhparams.
 func (s *Server) getDHParams(c *call) error {
 	snap := s.snapshot(c)
-	answer := api.DHParams{Type: "builtin", Generating: s.Generating(), Bits: s.builtinDH.Bits()}
+	answer := api.DHParams{Type: "builtin", Bits: s.builtinDH.Bits()}
+	if p, ok := s.Generating(); ok {
+		answer.Generating, answer.Tried = true, p.Tried
+		answer.Expected, answer.Elapsed = int64(math.Round(p.Expected)), float64(p.Elapsed.Milliseconds())/1000
+	}
 	if own, ok := snap.DHParams(); ok {
 		answer.Type, answer.Date, answer.Bits = "cluster", &own.Time, 0
 		if p, err := dhparams.Parse(own.PEM); err == nil {

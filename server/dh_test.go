@@ -14,15 +14,22 @@ import (
 func TestDHParams(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2020, 6, 2, 3, 4, 5, 0, time.UTC)
-	generating := false
+	var generating *dhparams.Progress
 	n := start(t, func(o *Options) {
 		o.Now = func() time.Time { return at }
-		o.Generating = func() bool { return generating }
+		o.Generating = func() (dhparams.Progress, bool) {
+			if generating == nil {
+				return dhparams.Progress{}, false
+			}
+			return *generating, true
+		}
 	})
 	n.get("/dhparams").want(200).same(`{"type":"builtin","generating":false,"bits":2048}`)
-	generating = true
-	n.get("/dhparams").want(200).same(`{"type":"builtin","generating":true,"bits":2048}`)
-	generating = false
+	generating = &dhparams.Progress{Expected: 2060.3}
+	n.get("/dhparams").want(200).same(`{"type":"builtin","generating":true,"bits":2048,"expected":2060}`)
+	generating = &dhparams.Progress{Tried: 12, Expected: 2060.3, Elapsed: 1234567 * time.Microsecond}
+	n.get("/dhparams").want(200).same(`{"type":"builtin","generating":true,"bits":2048,"tried":12,"expected":2060,"elapsed":1.234}`)
+	generating = nil
 
 	// W61: a group of RFC 7919, which is no different from what OpenSSL makes: p mod 24 is 23.
 	group := dhparams.Builtin(3072)

@@ -69,8 +69,9 @@ type Options struct {
 	// Ready says why the node is not ready although it serves what it knew at its start; nil, or a nil error, means
 	// that it is.
 	Ready func() error
-	// Generating tells whether this node is making Diffie-Hellman parameters; nil means never.
-	Generating func() bool
+	// Generating tells whether this node is making Diffie-Hellman parameters, and how far that has come; nil means
+	// never.
+	Generating func() (dhparams.Progress, bool)
 	// Version is this program's version, for people.
 	Version string
 	// PSK is the pre-shared key that callers prove to know; "" means that this method is off. Without any method,
@@ -136,7 +137,7 @@ func New(o Options) (*Server, error) {
 		o.Ready = func() error { return nil }
 	}
 	if o.Generating == nil {
-		o.Generating = func() bool { return false }
+		o.Generating = func() (dhparams.Progress, bool) { return dhparams.Progress{}, false }
 	}
 	if o.MaxStateSize <= 0 {
 		o.MaxStateSize = defaultMaxStateSize
