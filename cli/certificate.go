@@ -126,7 +126,7 @@ func (a *app) dhparamsCommand() *cobra.Command {
 	}
 	set.Flags().StringVarP(&file, "file", "f", "", "PEM file with the parameters")
 	_ = set.MarkFlagRequired("file")
-	return group("dhparams", "Manage Diffie-Hellman parameters", get, a.changes(set))
+	return group("dhparams", "Manage Diffie-Hellman parameters", get, a.changes(set), a.dhparamsGenerateCommand())
 }
 
 func (a *app) dhparamsGet(ctx context.Context) error {
@@ -150,7 +150,7 @@ func (a *app) dhparamsGet(ctx context.Context) error {
 			date = p.Date.Format(time.RFC3339)
 		}
 		t.row("Generated", date)
-		t.row("Re-generating", yesNo(p.Generating))
+		t.row("Re-generating", generatingText(p))
 	})
 }
 
