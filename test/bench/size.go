@@ -18,16 +18,17 @@ type sizes struct {
 	round  time.Duration
 	// connections is how many the load has open.
 	connections int
+	etcd        etcdSizes
 }
 
 var (
 	fullSizes = sizes{
 		writers: 8, writtenSites: 1000, few: 100, between: 1000, many: 10_000, adds: 50, changes: 300,
-		settle: 10 * time.Second, rounds: 5, round: 5 * time.Second, connections: 32,
+		settle: 10 * time.Second, rounds: 5, round: 5 * time.Second, connections: 32, etcd: fullEtcd,
 	}
 	quickSizes = sizes{
 		writers: 8, writtenSites: 200, few: 100, between: 500, many: 2000, adds: 20, changes: 100,
-		settle: 3 * time.Second, rounds: 3, round: time.Second, connections: 32,
+		settle: 3 * time.Second, rounds: 3, round: time.Second, connections: 32, etcd: quickEtcd,
 	}
 )
 
