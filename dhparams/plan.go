@@ -21,7 +21,7 @@ type plan struct {
 // planFor returns the plan for a size, for tests of so many candidates at once.
 func planFor(bits, width int) plan {
 	pl := plan{bound: boundFor(bits, width)}
-	pl.candidates = candidatesOf(bits)
+	pl.candidates = Candidates(bits)
 	lnq := float64(bits-1) * math.Ln2
 	ratio := lnq / (math.Exp(eulerGamma) * math.Log(float64(pl.bound)))
 	pl.tests = ratio * ratio
@@ -30,12 +30,12 @@ func planFor(bits, width int) plan {
 	return pl
 }
 
-// candidatesOf returns how many numbers 23 modulo 24 of the given size there are to a safe prime, on average.
+// Candidates returns how many numbers p = 23 modulo 24 of the given size in bits there are to a safe prime, on average.
 //
 // By conjecture D, of the numbers around q one in ln q ln p / (2 C) is a prime q with a prime p = 2q + 1, with C the
 // constant of twin primes. All of them are 11 modulo 12 or 5 modulo 12, half and half, so that of the numbers 11
 // modulo 12 it is one in ln q ln p / (12 C).
-func candidatesOf(bits int) float64 {
+func Candidates(bits int) float64 {
 	// The mean of ln p over the numbers of the size is about this, 0.31 below that of the largest.
 	lnp := (float64(bits) - 0.44) * math.Ln2
 	return lnp * (lnp - math.Ln2) / (12 * twinConstant)

@@ -221,8 +221,8 @@ func (w *window) ask(questions []power, asked []*big.Int, width int) ([]power, [
 }
 
 // finalRounds is the number of Miller-Rabin rounds with random bases that q must pass, beside the Baillie-PSW test
-// and the strong test with base 2 of the search. FIPS 186-5, table B.1, asks for 5 rounds at most for random numbers
-// of 1024 bits and more, for an error of less than 2^-100 (and less with a Lucas test).
+// and the strong test with base 2 of the search. FIPS 186-5, table B.1, asks for 5 rounds at most where random numbers
+// of 1024 bits and more are tested, for an error of less than 2^-112.
 const finalRounds = 8
 
 // verify tests by math/big, which shares nothing with the search, whether p is a safe prime; false if ctx has ended.
