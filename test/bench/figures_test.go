@@ -123,7 +123,7 @@ func TestUpdateMarkdown(t *testing.T) {
 	}
 	var first []byte
 	for range 2 { // the second time, it replaces its own table
-		if err := updateMarkdown(path, []string{"Machine: one."}, rows); err != nil {
+		if err := updateMarkdown(path, []string{"Machine: one."}, rows, nil); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(path)
@@ -149,6 +149,54 @@ func TestUpdateMarkdown(t *testing.T) {
 	}
 }
 
+func TestUpdateMarkdown_KeepsThePartsThatWereNotMeasured(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "performance.md")
+	if err := os.WriteFile(path, []byte(beginMarker+"\n"+endMarker+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	table := func(note string, only string, parts ...string) string {
+		t.Helper()
+		var rows []row
+		measured := map[string]bool{}
+		for _, part := range parts {
+			rows = append(rows, row{Part: part, What: "first|" + note, Unit: "ms", Ours: 1}, row{Part: part, What: "second " + note, Unit: "ms", Ours: 2})
+		}
+		if only != "" {
+			measured[only] = true
+		}
+		if err := updateMarkdown(path, []string{"Machine: one.", note}, rows, measured); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, lines, _ := strings.Cut(string(got), "| --- |\n")
+		lines, _, _ = strings.Cut(lines, endMarker)
+		return lines
+	}
+	of := func(part, note string) string {
+		return "| " + part + ` | first\|` + note + " | 1 ms |  |  |  |  |\n| " + part + " | second " + note + " | 2 ms |  |  |  |  |\n"
+	}
+	for _, c := range []struct {
+		name, note, only string
+		parts            []string
+		want             string
+	}{
+		{"one part of an empty table", "x", "b", []string{"b"}, of("b", "x") + "\n- Machine: one.\n- x\n\n"},
+		{"all", "old", "", []string{"a", "b", "c"}, of("a", "old") + of("b", "old") + of("c", "old") + "\n- Machine: one.\n- old\n\n"},
+		{"the middle", "new", "b", []string{"b"}, of("a", "old") + of("b", "new") + of("c", "old") + "\n- Machine: one.\n- old\n- Part b: new\n\n"},
+		{"again", "newer", "b", []string{"b"}, of("a", "old") + of("b", "newer") + of("c", "old") + "\n- Machine: one.\n- old\n- Part b: newer\n\n"},
+		{"one more", "old", "d", []string{"d"}, of("a", "old") + of("b", "newer") + of("c", "old") + of("d", "old") + "\n- Machine: one.\n- old\n- Part b: newer\n\n"},
+		{"all again", "last", "", []string{"a"}, of("a", "last") + "\n- Machine: one.\n- last\n\n"},
+	} {
+		if got := table(c.note, c.only, c.parts...); got != c.want {
+			t.Errorf("%s:\n%s\nwant\n%s", c.name, got, c.want)
+		}
+	}
+}
+
 func TestUpdateMarkdown_FileWithoutMarkersStays(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.md")
@@ -156,13 +204,13 @@ func TestUpdateMarkdown_FileWithoutMarkersStays(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := updateMarkdown(path, nil, nil); err == nil || !strings.Contains(err.Error(), path) {
+	if err := updateMarkdown(path, nil, nil, nil); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("the error is %v, want one that names the file", err)
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != text {
 		t.Errorf("the file has now %q: %v", got, err)
 	}
-	if err := updateMarkdown(path+".missing", nil, nil); !errors.Is(err, os.ErrNotExist) {
+	if err := updateMarkdown(path+".missing", nil, nil, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 }

@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string) (err error) {
 	only := flags.String("only", "", "comma-separated `letters` of what to measure: "+letters())
 	quick := flags.Bool("quick", false, "fewer sites, shorter rounds: minutes become seconds, and figures rougher")
 	asJSON := flags.Bool("json", false, "print JSON in place of the table")
-	markdown := flags.String("markdown", "", "also replace the table between the markers in this Markdown `file`")
+	markdown := flags.String("markdown", "", "also replace the table between the markers in this Markdown `file`; with -only, the rows of these parts")
 	dir := flags.String("dir", "", "`folder` for temporary files (default: the system's); its disk is measured too")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -111,7 +111,7 @@ func run(ctx context.Context, args []string) (err error) {
 		err = writeTable(os.Stdout, notes, b.rows)
 	}
 	if *markdown != "" && measured == nil {
-		err = errors.Join(err, updateMarkdown(*markdown, notes, b.rows))
+		err = errors.Join(err, updateMarkdown(*markdown, notes, b.rows, b.only))
 	}
 	return errors.Join(measured, err)
 }

@@ -74,10 +74,10 @@ func (r row) cells() []string {
 	if r.Met != nil {
 		target += map[bool]string{true: ": met", false: ": MISSED"}[*r.Met]
 	}
-	return []string{r.What, ours, reference, ratio, r.Growth, target}
+	return []string{r.Part, r.What, ours, reference, ratio, r.Growth, target}
 }
 
-var header = [...]string{"what", "ours", "reference", "ratio", "how it grows or spreads", "target"}
+var header = [...]string{"part", "what", "ours", "reference", "ratio", "how it grows or spreads", "target"}
 
 // number writes three significant digits, and all digits before the point.
 func number(v float64) string {
