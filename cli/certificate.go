@@ -44,26 +44,6 @@ func (a *app) certificateCommand() *cobra.Command {
 	return group("certificate", "Manage imported TLS certificates", list, a.changes(addCmd), a.changes(remove))
 }
 
-func (a *app) certificateList(ctx context.Context) error {
-	c, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	names, err := c.Certificates(ctx)
-	if err != nil {
-		return a.nodeError(err, "list the certificates")
-	}
-	return a.print(names, func(t *table) {
-		if len(names) == 0 {
-			t.line("There is no imported certificate.")
-		}
-		for _, name := range names {
-			t.line("%s", name)
-		}
-	})
-}
-
 func (a *app) certificateAdd(ctx context.Context, add api.CertificateImport, certFile, keyFile string) error {
 	name, err := checkName(state.CheckCertificateName, "--name", add.Name)
 	if err != nil {

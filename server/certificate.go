@@ -14,6 +14,9 @@ import (
 
 // listCertificates answers GET /certificate.
 func (s *Server) listCertificates(c *call) error {
+	if truthy(c.r.URL.Query().Get("details")) {
+		return s.certificateDetails(c)
+	}
 	names := []string{}
 	for secret := range s.snapshot(c).Secrets(state.PrefixImported) {
 		names = append(names, strings.TrimPrefix(secret.Name, state.PrefixImported))
