@@ -177,6 +177,11 @@ func addSite(t testing.TB, c *api.Client, domain string, aliases ...string) {
 	}
 }
 
+// siteNumber is one of many sites.
+func siteNumber(what string, i int) api.SiteCreate {
+	return api.SiteCreate{Domain: fmt.Sprintf("%s-%d.example.org", what, i)}
+}
+
 // serves waits until all nodes show the same certificate for the site, and its page. It returns the serial number.
 func (c *cluster) serves(t testing.TB, timeout time.Duration, domain string) string {
 	t.Helper()
