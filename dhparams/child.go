@@ -15,7 +15,9 @@ import (
 
 // A search uses all processors for a while. Go's scheduler knows no priorities: inside a process that serves, requests
 // wait for searching goroutines, and the whole process waits for threads of low priority when it collects garbage. In
-// a process of its own a search disturbs nobody, as the operating system sees to it.
+// a process of its own a search disturbs nobody, as the operating system sees to it. Measured with requests over HTTP
+// on two processors, median and 99th percentile: 0.10 and 0.21 ms without a search; 40 and 240 ms with one of two
+// workers inside; 0.05 and 0.4 ms with one worker inside; 0.06 and 0.4 ms with two workers in a process of their own.
 
 // message is a line that the process of a search writes.
 type message struct {

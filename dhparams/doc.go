@@ -14,7 +14,7 @@
 //     That leaves p = 11 and p = 23 modulo 24.
 //   - With p = 23, p = 7 modulo 8, and 2 is a square modulo p: it generates the subgroup of order q. With p = 11 it is
 //     none and has order 2q, and whether a power of it is a square gives the lowest bit of its exponent away. So the
-//     groups of RFC 2409 and RFC 7919 have p = 7 modulo 8, and OpenSSL since 1.1.1 makes p = 23 modulo 24.
+//     groups of RFC 2409 and RFC 7919 have p = 7 modulo 8, and OpenSSL 3 makes p = 23 modulo 24.
 //
 // By the conjecture of Hardy and Littlewood one candidate in ln p ln q / (12 C) is a safe prime, C = 0.66016: one in
 // 63,000 at 1024 bits, in 1,000,000 at 4096 (see [Candidates]; the tests find as many).

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -32,10 +33,11 @@ type DutyOptions struct {
 	// NginxPresent tells whether a node of the cluster runs nginx, for GenerateAuto. Nil means that none does. It is
 	// called every minute and must not block for long.
 	NginxPresent func() bool
-	// Workers is as in [Options].
-	Workers int
-	// Search searches in place of [Generate], with its contract: such as in a process of its own, see [Child].
+	// Search searches with the contract of [Generate]: best [Child], in a process of its own. Nil is Generate.
 	Search func(context.Context, Options) (*Params, error)
+	// Workers is as in [Options]; 0 means all processors with Search, and all but one without, so that the
+	// goroutines of this process do not wait for those that search.
+	Workers int
 	// Log may be nil.
 	Log *zap.Logger
 	// Now tells the time that ages are judged by; nil is time.Now.
@@ -84,6 +86,9 @@ func NewDuty(o DutyOptions) (*Duty, error) {
 	}
 	if o.Search == nil {
 		o.Search = Generate
+		if o.Workers <= 0 {
+			o.Workers = max(1, runtime.GOMAXPROCS(0)-1)
+		}
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"statiko/config"
+	"statiko/dhparams"
 	"statiko/node"
 )
 
@@ -78,7 +79,7 @@ that CONFIG_FILE_PATH names, in /etc/statiko and, unless GO_ENV is "production",
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().StringVar(&path, "config", "", "configuration `file`")
-	root.AddCommand(initCommand(&path, env), checkCommand(&path, env), versionCommand(env))
+	root.AddCommand(initCommand(&path, env), checkCommand(&path, env), versionCommand(env), searchCommand(env))
 	return root
 }
 
@@ -171,6 +172,21 @@ func versionCommand(env environment) *cobra.Command {
 		Short: "Print the version",
 		Args:  usageArgs(cobra.NoArgs),
 		Run:   func(*cobra.Command, []string) { fmt.Fprintln(env.stdout, version()) },
+	}
+}
+
+// searchName is the command that a node runs as a process of its own to make Diffie-Hellman parameters, with
+// [dhparams.Child]. It is not for people: they have "stkcli dhparams generate".
+const searchName = "search-dhparams"
+
+func searchCommand(env environment) *cobra.Command {
+	return &cobra.Command{
+		Use:    searchName + " BITS WORKERS",
+		Short:  "Search for Diffie-Hellman parameters; the node runs this itself",
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return dhparams.RunChild(cmd.Context(), args, cmd.InOrStdin(), env.stdout)
+		},
 	}
 }
 
