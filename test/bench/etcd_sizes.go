@@ -12,9 +12,11 @@ type etcdSizes struct {
 	round   time.Duration
 	// few and many are the numbers of sites in one state; bulks is how often so many are written and read.
 	few, many, bulks int
+	// certified is how many sites a cluster makes certificates for.
+	certified int
 }
 
 var (
-	fullEtcd  = etcdSizes{turns: 500, rounds: 10, writers: []int{1, 8, 64}, round: 3 * time.Second, few: 100, many: 100_000, bulks: 3}
-	quickEtcd = etcdSizes{turns: 100, rounds: 5, writers: []int{1, 8, 64}, round: time.Second, few: 100, many: 5000, bulks: 3}
+	fullEtcd  = etcdSizes{turns: 500, rounds: 10, writers: []int{1, 8, 64}, round: 3 * time.Second, few: 100, many: 100_000, bulks: 3, certified: 2000}
+	quickEtcd = etcdSizes{turns: 100, rounds: 5, writers: []int{1, 8, 64}, round: time.Second, few: 100, many: 5000, bulks: 3, certified: 300}
 )

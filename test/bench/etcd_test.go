@@ -13,7 +13,7 @@ import (
 	"statiko/test/etcdtest"
 )
 
-var tinyEtcd = etcdSizes{turns: 4, rounds: 2, writers: []int{1, 3}, round: 50 * time.Millisecond, few: 3, many: 250, bulks: 2}
+var tinyEtcd = etcdSizes{turns: 4, rounds: 2, writers: []int{1, 3}, round: 50 * time.Millisecond, few: 3, many: 250, bulks: 2, certified: 5}
 
 func TestMeasureEtcd_FillsEveryRow(t *testing.T) {
 	t.Parallel()
@@ -31,6 +31,22 @@ func TestMeasureEtcd_FillsEveryRow(t *testing.T) {
 		}
 	}
 	if len(b.rows) != 9 {
+		t.Errorf("%d rows: %+v", len(b.rows), b.rows)
+	}
+}
+
+func TestMeasureNodes_ARealClusterFillsEveryRow(t *testing.T) {
+	b := newBench(t)
+	b.size.etcd, b.only = tinyEtcd, map[string]bool{nodesPart: true}
+	if err := b.measure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range b.rows {
+		if r.Part != nodesPart || r.Ours <= 0 {
+			t.Errorf("%s (part %s): measured %v %s", r.What, r.Part, r.Ours, r.Unit)
+		}
+	}
+	if len(b.rows) != 2 {
 		t.Errorf("%d rows: %+v", len(b.rows), b.rows)
 	}
 }

@@ -47,8 +47,9 @@ var measurements = [...]measurement{
 	{"c", "requests per second of one file", measureServing},
 	{"d", "cost of a change to the state", nil},
 	{"e", "self-signed pairs per second", measurePairs},
-	{dhPart, "Diffie-Hellman parameters beside openssl", measureDH},
 	{etcdPart, "the store on etcd beside etcd's own client", measureEtcd},
+	{nodesPart, "certificates in a cluster", measureNodes},
+	{dhPart, "Diffie-Hellman parameters beside openssl", measureDH},
 }
 
 // bench is one run of the program.

@@ -25,7 +25,7 @@ type node struct {
 	client                  *api.Client
 }
 
-var nodeConfig = template.Must(template.New("").Parse(`nodeName: bench
+var nodeConfig = template.Must(template.New("").Parse(`nodeName: {{.Name}}
 port: {{.API}}
 bindAddress: 127.0.0.1
 appRoot: {{.Dir}}/data
@@ -34,7 +34,18 @@ auth:
     enabled: true
     key: {{.PSK}}
 secretsEncryptionKey: "{{.Key}}"
+{{with .Cluster}}cluster:
+  advertise: 127.0.0.1:{{$.API}}
 state:
+  store: etcd
+  etcd:
+    address: [{{range .Endpoints}}"{{.}}", {{end}}]
+    keyPrefix: {{.Prefix}}
+repo:
+  type: local
+  local:
+    path: {{.Repo}}
+{{else}}state:
   store: file
   file:
     path: {{.Dir}}/state.json
@@ -42,7 +53,7 @@ repo:
   type: local
   local:
     path: {{.Dir}}/repo
-webserver: builtin
+{{end}}webserver: builtin
 web:
   httpAddress: 127.0.0.1:{{.HTTP}}
   httpsAddress: 127.0.0.1:{{.HTTPS}}
@@ -51,22 +62,40 @@ tls:
   node:
     certificate: {{.Dir}}/node.crt
     key: {{.Dir}}/node.key
+  dhparams: # their making takes the processors for minutes
+    generate: never
 log:
   level: warn
   format: json
 `))
 
+// shared is what the nodes of a cluster have in common.
+type shared struct {
+	Endpoints []string
+	// Prefix is that of etcd's keys, Repo the folder of the bundles.
+	Prefix, Repo string
+	// key seals secrets.
+	key string
+}
+
 // newNode writes the configuration of a node in a new folder below b.dir. It does not start it.
-func (b *bench) newNode(name string) (*node, error) {
+func (b *bench) newNode(name string) (*node, error) { return b.newNodeOf(nil, name) }
+
+// newNodeOf does so for a node of a cluster; nil for a node by itself.
+func (b *bench) newNodeOf(cluster *shared, name string) (*node, error) {
 	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
 	n := &node{binary: b.binary, dir: filepath.Join(b.dir, name), psk: config.NewPSK(), apiPort: ports[0], httpsPort: ports[2]}
 	n.configFile = filepath.Join(n.dir, "node-config.yaml")
+	key := config.NewEncryptionKey()
+	if cluster != nil {
+		key = cluster.key
+	}
 	var text bytes.Buffer
 	if err := nodeConfig.Execute(&text, map[string]any{
-		"API": ports[0], "HTTP": ports[1], "HTTPS": ports[2], "Dir": n.dir, "PSK": n.psk, "Key": config.NewEncryptionKey(),
+		"Name": name, "API": ports[0], "HTTP": ports[1], "HTTPS": ports[2], "Dir": n.dir, "PSK": n.psk, "Key": key, "Cluster": cluster,
 	}); err != nil {
 		return nil, err
 	}
