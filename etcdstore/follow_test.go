@@ -86,7 +86,7 @@ func TestLoad_RevisionCountsChangesOfTheStateOnly(t *testing.T) {
 	}
 }
 
-func TestFollow_CompactionUnderALiveWatch(t *testing.T) {
+func TestW22_CompactionUnderALiveWatch(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	etcd, prefix, p := c.Client(t), newPrefix(), c.Member(0).Proxy(t)

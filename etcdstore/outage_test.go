@@ -16,7 +16,7 @@ import (
 // backWithin is how soon after etcd's return changes must work.
 const backWithin = 2 * time.Second
 
-func TestOutage_ReadsGoOnChangesFailInTimeAndAllIsBackByItself(t *testing.T) {
+func TestW45_ReadsGoOnChangesFailInTimeAndAllIsBackByItself(t *testing.T) {
 	t.Parallel()
 	away := 8 * time.Second
 	if soak() {
@@ -132,7 +132,7 @@ func TestOutage_AHungMemberOfThree(t *testing.T) {
 	}
 }
 
-func TestOutage_TheMajorityOfThreeIsLost(t *testing.T) {
+func TestW22_TheMajorityOfThreeIsLost(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	s := openOn(t, c.Endpoints(), Options{Prefix: "/m"})

@@ -257,8 +257,9 @@ func (c *Cluster) enableAuth(t testing.TB) {
 	}
 }
 
-// Metric returns the sum of a counter of member 0 over all its labels, such as "etcd_mvcc_put_total".
-func (c *Cluster) Metric(t testing.TB, name string) float64 {
+// Metric returns the sum of a counter of member 0, such as "etcd_mvcc_put_total", over those of its series that have all
+// the labels, such as `grpc_method="Range"`.
+func (c *Cluster) Metric(t testing.TB, name string, labels ...string) float64 {
 	t.Helper()
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
@@ -277,7 +278,7 @@ func (c *Cluster) Metric(t testing.TB, name string) float64 {
 	sum, found := 0.0, false
 	for line := range strings.Lines(string(body)) {
 		rest, ok := strings.CutPrefix(line, name)
-		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
+		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' || !hasAll(rest, labels) {
 			continue
 		}
 		var v float64
@@ -290,4 +291,13 @@ func (c *Cluster) Metric(t testing.TB, name string) float64 {
 		t.Fatalf("etcd has no metric %s", name)
 	}
 	return sum
+}
+
+func hasAll(line string, parts []string) bool {
+	for _, p := range parts {
+		if !strings.Contains(line, p) {
+			return false
+		}
+	}
+	return true
 }
