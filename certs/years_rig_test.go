@@ -36,8 +36,8 @@ func eventOf(t testing.TB, o state.Object) (notify.Event, bool) {
 type inbox struct {
 	mu  sync.Mutex
 	got map[string]int
-	// arrived runs before the sender learns that the event was taken.
-	arrived func()
+	// crashes counts senders that crashed right after a notice arrived; there are at most maxCrashes.
+	crashes, maxCrashes int
 }
 
 func (b *inbox) Send(_ context.Context, e notify.Event) error {
@@ -47,8 +47,24 @@ func (b *inbox) Send(_ context.Context, e notify.Event) error {
 		b.got = map[string]int{}
 	}
 	b.got[e.ID]++
-	if b.arrived != nil {
-		b.arrived()
+	return nil
+}
+
+// desk is where one process sends from. Every third notice that arrives from a desk crashes its process before it
+// learns that, up to the inbox's maximum.
+type desk struct {
+	*inbox
+	process *process
+}
+
+func (d desk) Send(ctx context.Context, e notify.Event) error {
+	if err := d.inbox.Send(ctx, e); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.got)%3 == 0 && d.crashes < d.maxCrashes && !d.process.crashed.Swap(true) {
+		d.crashes++
 	}
 	return nil
 }

@@ -46,15 +46,8 @@ func yearsOn(t *testing.T, s state.Store, days int, newTerm func() (fence state.
 	put(t, s, self)
 
 	box := &inbox{}
-	var current atomic.Pointer[process]
-	crashes, crashing := 0, 0
 	if soak() {
-		crashing = 3
-	}
-	box.arrived = func() {
-		if p := current.Load(); len(box.got)%3 == 0 && crashes < crashing && !p.crashed.Swap(true) {
-			crashes++
-		}
+		box.maxCrashes = 3
 	}
 	serials := map[string]bool{}
 	for i := range days {
@@ -63,7 +56,6 @@ func yearsOn(t *testing.T, s state.Store, days int, newTerm func() (fence state.
 		}
 		fence, over := newTerm()
 		p := &process{Store: s}
-		current.Store(p)
 		leadForADay(t, p, g, clock, box, fence, fmt.Sprintf("n%d", i%3))
 		over()
 		snap := s.Snapshot()
@@ -92,11 +84,11 @@ func yearsOn(t *testing.T, s state.Store, days int, newTerm func() (fence state.
 	if n := len(serials); n < want-1 || n > want+1 {
 		t.Errorf("%d certificates in %d days, want about %d", n, days, want)
 	}
-	compare(t, all, told, crashes)
-	if crashes != crashing {
-		t.Errorf("%d leaders crashed, not %d", crashes, crashing)
+	compare(t, all, told, box.crashes)
+	if box.crashes != box.maxCrashes {
+		t.Errorf("%d leaders crashed, not %d", box.crashes, box.maxCrashes)
 	}
-	t.Logf("%d certificates, %d events in the outbox, %d crashes", len(serials), left, crashes)
+	t.Logf("%d certificates, %d events in the outbox, %d crashes", len(serials), left, box.crashes)
 }
 
 // leadForADay does all duties until nothing is left to do.
@@ -116,7 +108,7 @@ func leadForADay(t *testing.T, p *process, g *rig, clock *calendar, box *inbox, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender, err := notify.NewDuty(notify.Options{Store: p, Sender: box, Node: node, Now: clock.now})
+	sender, err := notify.NewDuty(notify.Options{Store: p, Sender: desk{box, p}, Node: node, Now: clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}
