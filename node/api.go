@@ -24,7 +24,9 @@ func (n *Node) apiServer() *http.Server {
 	if l, err := zap.NewStdLogAt(n.log.Named("api"), zap.DebugLevel); err == nil {
 		s.ErrorLog = l
 	}
-	s.RegisterOnShutdown(n.server.EndWaits)
+	stopping := make(chan struct{})
+	s.RegisterOnShutdown(func() { close(stopping); n.server.EndWaits() })
+	s.Handler = hangUp(s.Handler, stopping)
 	if n.config.TLS.Node.Enabled {
 		s.TLSConfig = &tls.Config{
 			MinVersion:     tls.VersionTLS12,
@@ -32,6 +34,19 @@ func (n *Node) apiServer() *http.Server {
 		}
 	}
 	return s
+}
+
+// hangUp has connections closed after the answers that are given once stopping is closed. net/http's Shutdown passes
+// over connections on which HTTP/2 begins while it runs: a peer that asks again and again would hold it up.
+func hangUp(h http.Handler, stopping <-chan struct{}) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-stopping:
+			w.Header().Set("Connection", "close")
+		default:
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // runAPI answers requests until ctx ends, then lets those in flight finish.

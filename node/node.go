@@ -149,8 +149,9 @@ func psk(c *config.Config) string {
 	return ""
 }
 
-// Run serves until ctx ends, then stops in order: the API first, so that nothing new is accepted, then the duties
-// and the reconciler, and the web server last. It returns nil if it was ctx that ended it. Run must be called once.
+// Run serves until ctx ends, then stops in order: leading and the API first, so that another node leads and nothing
+// new is accepted, then the reconciler, and the web server last. It returns nil if it was ctx that ended it. Run must
+// be called once.
 func (n *Node) Run(ctx context.Context) error {
 	// Each part is stopped by its own context, ended after that of the part that needs it.
 	g, failed := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -163,7 +164,10 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { defer close(apiDone); return n.runAPI(apiCtx) })
 	work, workFailed := errgroup.WithContext(workCtx)
 	work.Go(func() error { return n.reconcileWhenLoaded(workFailed) })
-	work.Go(func() error { return n.elector.Run(workFailed, n.duties) })
+	// Leading ends first, whatever the API still has to answer, such as an upload: another node takes over at once.
+	leadCtx, stopLeading := context.WithCancel(workFailed)
+	defer stopLeading()
+	work.Go(func() error { return n.elector.Run(leadCtx, n.duties) })
 	work.Go(func() error { return n.group.Run(workFailed) })
 	work.Go(func() error { n.certificate.watch(workFailed); return nil })
 	work.Go(func() error { n.takeUp(workFailed); return nil })
@@ -179,6 +183,7 @@ func (n *Node) Run(ctx context.Context) error {
 			n.log.Info("stopping")
 		case <-failed.Done():
 		}
+		stopLeading()
 		stopAPI()
 		<-apiDone
 		stopWork()
