@@ -3,7 +3,9 @@ package test
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,9 +36,15 @@ func TestW23_FreshClusterStartsTogether(t *testing.T) {
 		addSite(t, apiOf(t, c.nodes[round%3]), domain)
 		c.serves(t, 20*time.Second, domain)
 		times = append(times, fmt.Sprintf("%.1f/%.1f", up.Seconds(), time.Since(began).Seconds()))
+		var all sync.WaitGroup
 		for _, n := range c.nodes {
-			must(t, n.end())
+			all.Go(func() {
+				if err := n.end(); err != nil {
+					t.Error(err)
+				}
+			})
 		}
+		all.Wait()
 	}
 	t.Logf("seconds until one led, and until a new site was served by all: %s", strings.Join(times, " "))
 }
@@ -63,12 +71,15 @@ func TestLeader_KilledAndTerminated(t *testing.T) {
 		comesBackAtOnce(t, first)
 		c.serves(t, 10*time.Second, domain)
 
+		finish := c.uploadTo(t, second)
 		began = time.Now()
 		must(t, second.cmd.Process.Signal(syscall.SIGTERM))
 		_, err = c.awaitLeader(slack, second, c.others(second)...)
 		must(t, err)
-		t.Logf("terminated: the next leads after %s", time.Since(began).Round(time.Millisecond))
+		t.Logf("terminated in the middle of an upload: the next leads after %s", time.Since(began).Round(time.Millisecond))
+		finish()
 		<-second.ended
+		t.Logf("it has ended after %s", time.Since(began).Round(time.Millisecond))
 		domain = siteNumber("terminated", round).Domain
 		addSite(t, apiOf(t, c.others(second)[0]), domain)
 		serveAlike(t, 10*time.Second, domain, c.others(second)...)
@@ -78,6 +89,36 @@ func TestLeader_KilledAndTerminated(t *testing.T) {
 	}
 	c.pairsMadeOnce(t)
 }
+
+// uploadTo begins to send a bundle to the node, and returns how to end that: what was sent is no archive.
+func (c *cluster) uploadTo(t testing.TB, n *node) (finish func()) {
+	t.Helper()
+	client, begun, rest, done := apiOf(t, n), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		first := sync.OnceFunc(func() { close(begun) })
+		r := io.MultiReader(strings.NewReader("not an archive"), readerFunc(func([]byte) (int, error) {
+			first()
+			<-rest
+			return 0, io.EOF
+		}))
+		if err := client.UploadApp(context.Background(), "never", "tar.gz", r, nil); err == nil {
+			t.Error("what is no archive was accepted")
+		}
+	}()
+	finish = sync.OnceFunc(func() {
+		close(rest)
+		<-done
+	})
+	t.Cleanup(finish)
+	<-begun
+	return finish
+}
+
+// readerFunc is a reader.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // comesBackAtOnce starts a node right after it was killed: it is registered again while its old lease lives.
 func comesBackAtOnce(t testing.TB, n *node) {
