@@ -173,4 +173,7 @@ tls:
   node:
     certificate: {{dev "node.crt"}}
     key: {{dev "node.key"}}
+  # The built-in web server has no use for them, and the search takes long.
+  dhparams:
+    generate: auto
 `

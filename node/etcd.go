@@ -63,6 +63,3 @@ type clientStore struct {
 
 // Close closes the store, then the client.
 func (s *clientStore) Close() error { return errors.Join(s.Store.Close(), s.client.Close()) }
-
-// openCopy opens the local copy of the state in the folder.
-func openCopy(dir string, log *zap.Logger) (etcdstore.Copy, error) { return nil, nil }

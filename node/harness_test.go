@@ -61,6 +61,8 @@ web:
   httpAddress: 127.0.0.1:0
   httpsAddress: 127.0.0.1:0
 tls:
+  dhparams:
+    generate: never
   node:
     enabled: true
     certificate: DIR/node.crt

@@ -18,6 +18,7 @@ import (
 	"statiko/bundle"
 	"statiko/cluster"
 	"statiko/config"
+	"statiko/dhparams"
 	"statiko/leader"
 	"statiko/reconcile"
 	"statiko/secret"
@@ -30,6 +31,8 @@ import (
 type Options struct {
 	// Version is the program's, for people.
 	Version string
+	// SearchDH searches for DH parameters; nil does it in this process. See [dhparams.Child].
+	SearchDH func(context.Context, dhparams.Options) (*dhparams.Params, error)
 	// Log may be nil.
 	Log *zap.Logger
 }
@@ -53,6 +56,7 @@ type Node struct {
 	elector leader.Elector
 	group   cluster.Group
 	duties  map[string]leader.Duty
+	dh      *dhparams.Duty
 
 	apiListener net.Listener
 	api         *http.Server
@@ -130,7 +134,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 		CORSOrigins: c.CORS.Origins, TemporaryDomain: c.TemporarySites.Domain,
 		MaxStateSize: c.API.MaxStateSize, MaxUpload: c.Bundle.MaxUploadSize,
 		AllowWeakDH: c.TLS.DHParams.AllowWeak, DHBits: c.TLS.DHParams.Bits, Log: n.log.Named("api"),
-		Cluster: n.group, Ready: n.ready,
+		Cluster: n.group, Ready: n.ready, Generating: n.dhProgress,
 	}
 	if n.shared != nil {
 		options.LeaderState, options.StepDown = n.shared.elector.State, n.shared.elector.StepDown

@@ -9,11 +9,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"statiko/certs"
 	"statiko/cluster"
 	"statiko/config"
 	"statiko/etcdclient"
 	"statiko/etcdstore"
+	"statiko/filestore"
 	"statiko/leader"
 	"statiko/secret"
 	"statiko/server"
@@ -43,7 +43,7 @@ func (n *Node) openState(dirs folders) error {
 		n.loaded = loaded
 		return nil
 	}
-	kept, err := openCopy(dirs.copy, log)
+	kept, err := filestore.OpenCopy(dirs.copy, log)
 	if err != nil {
 		return err
 	}
@@ -73,14 +73,9 @@ func (n *Node) ready() error {
 // join makes what takes part in the cluster: the elector, the group, and the duties of whoever leads.
 func (n *Node) join(o Options, dirs folders) error {
 	c := n.config
-	certificates, err := certs.NewDuty(certs.DutyOptions{
-		Store: n.store, Keyring: n.keyring, KeyType: c.TLS.SelfSigned.KeyType,
-		Life: time.Duration(c.TLS.SelfSigned.Days) * 24 * time.Hour, Log: n.log.Named("certs"),
-	})
-	if err != nil {
+	if err := n.makeDuties(o); err != nil {
 		return err
 	}
-	n.duties = map[string]leader.Duty{"certificates": certificates.Run}
 	local := func(ctx context.Context, q cluster.Query) cluster.NodeStatus { return n.server.LocalStatus(ctx, q) }
 	port := n.apiListener.Addr().(*net.TCPAddr).Port
 	address, err := cluster.Address(c.Cluster.Advertise, c.TLS.Node.Address, port, c.TLS.Node.Enabled)

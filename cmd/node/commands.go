@@ -21,6 +21,8 @@ type environment struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	hostname       string
+	// executable is the path of this program; "" if it is not known.
+	executable string
 	// terminal tells whether stderr is one.
 	terminal bool
 }
@@ -224,7 +226,11 @@ func runNode(ctx context.Context, path string, env environment) (err error) {
 		return err
 	}
 	defer log.Sync() //nolint:errcheck // a terminal cannot be synced, and there is nothing to do about it
-	n, err := node.New(c, node.Options{Version: version(), Log: log})
+	o := node.Options{Version: version(), Log: log}
+	if env.executable != "" {
+		o.SearchDH = dhparams.Child(env.executable, searchName)
+	}
+	n, err := node.New(c, o)
 	if err != nil {
 		return err
 	}

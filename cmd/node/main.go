@@ -14,9 +14,11 @@ func main() {
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	hostname, _ := os.Hostname() // "" has the configuration ask for nodeName
+	hostname, _ := os.Hostname()     // "" has the configuration ask for nodeName
+	executable, _ := os.Executable() // "" has the node search for DH parameters in its own process
 	code := run(ctx, os.Args[1:], environment{
-		stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, hostname: hostname, terminal: isTerminal(os.Stderr),
+		stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, hostname: hostname, executable: executable,
+		terminal: isTerminal(os.Stderr),
 	})
 	os.Exit(code)
 }

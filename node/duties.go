@@ -1,0 +1,85 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"statiko/certs"
+	"statiko/dhparams"
+	"statiko/leader"
+	"statiko/notify"
+)
+
+const day = 24 * time.Hour
+
+// makeDuties makes what whoever leads does, on any store.
+func (n *Node) makeDuties(o Options) error {
+	c := n.config
+	certificates, err := certs.NewDuty(certs.DutyOptions{
+		Store: n.store, Keyring: n.keyring, KeyType: c.TLS.SelfSigned.KeyType,
+		Life: time.Duration(c.TLS.SelfSigned.Days) * day, Log: n.log.Named("certs"),
+	})
+	if err != nil {
+		return err
+	}
+	expiry, err := certs.NewExpiryDuty(certs.ExpiryOptions{
+		Store: n.store, Keyring: n.keyring, Node: c.NodeName, Log: n.log.Named("certs"),
+	})
+	if err != nil {
+		return err
+	}
+	notices, err := n.makeNotices()
+	if err != nil {
+		return err
+	}
+	if n.dh, err = n.makeDH(o); err != nil {
+		return err
+	}
+	n.duties = map[string]leader.Duty{
+		"certificates": certificates.Run, "expiring certificates": expiry.Run,
+		"notices": notices.Run, "DH parameters": n.dh.Run,
+	}
+	return nil
+}
+
+// makeNotices makes the duty that tells an administrator. Without a way to, what there is to tell waits and is logged
+// where it arises.
+func (n *Node) makeNotices() (*notify.Duty, error) {
+	c := n.config.Notifications
+	o := notify.Options{Store: n.store, Node: n.config.NodeName, Log: n.log.Named("notify")}
+	if c.Method == "webhook" {
+		hook, err := notify.NewWebhook(notify.WebhookOptions{URL: c.Webhook.URL, PayloadKey: c.Webhook.PayloadKey})
+		if err != nil {
+			return nil, err
+		}
+		o.Sender = hook
+	}
+	duty, err := notify.NewDuty(o)
+	if err != nil {
+		return nil, err
+	}
+	n.onClose("notices under way", duty.Close)
+	return duty, nil
+}
+
+// makeDH makes the duty that searches for the cluster's own DH parameters.
+func (n *Node) makeDH(o Options) (*dhparams.Duty, error) {
+	c := n.config.TLS.DHParams
+	return dhparams.NewDuty(dhparams.DutyOptions{
+		Store: n.store, Bits: c.Bits, MaxAge: time.Duration(c.MaxAgeDays) * day, Generate: c.Generate,
+		Search: o.SearchDH, Log: n.log.Named("dhparams"),
+	})
+}
+
+// dhProgress tells how far the search of this node is.
+func (n *Node) dhProgress() (dhparams.Progress, bool) { return n.dh.Progress() }
+
+// leadWhenLoaded takes part in the election once there is a state to do duties on.
+func (n *Node) leadWhenLoaded(ctx context.Context) error {
+	select {
+	case <-n.loaded:
+		return n.elector.Run(ctx, n.duties)
+	case <-ctx.Done():
+		return nil
+	}
+}
