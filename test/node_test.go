@@ -49,7 +49,7 @@ func configureNode(bin, dir string, settings ...string) (*node, error) {
 		"web.httpAddress": n.address(n.httpPort), "web.httpsAddress": n.address(n.httpsPort),
 		"web.publicHttpsPort":  strconv.Itoa(n.httpsPort),
 		"tls.node.certificate": filepath.Join(dir, "node.crt"), "tls.node.key": filepath.Join(dir, "node.key"),
-		"log.format": "json",
+		"log.format": "json", "tls.dhparams.generate": "never",
 	}
 	for _, s := range settings {
 		key, value, ok := strings.Cut(s, "=")
