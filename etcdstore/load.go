@@ -17,11 +17,12 @@ import (
 )
 
 // Pages of a load: few enough bytes that other clients of etcd hardly notice, and no answer is too large. Objects are
-// of very different sizes, so each page says how many keys the next one may have.
+// of very different sizes, so each page says how many keys the next one may have. They should not be many either: for
+// each page etcd counts all keys that are left, and lets nobody write meanwhile.
 const (
-	pageBytes = 1 << 20
+	pageBytes = 2 << 20
 	firstPage = 256
-	maxPage   = 4096
+	maxPage   = 16384
 )
 
 // load makes the replica equal to etcd at one revision. What is the same keeps its place, so that a load after a
@@ -110,7 +111,7 @@ func (l *loading) prefix(ctx context.Context, prefix string, take func(*mvccpb.K
 			return nil
 		}
 		from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
-		limit = min(max(1, int64(len(r.Kvs))*pageBytes/size), 4*limit, maxPage)
+		limit = min(max(1, int64(len(r.Kvs))*pageBytes/size), 8*limit, maxPage)
 	}
 }
 

@@ -283,7 +283,7 @@ func (f *term) Proof() (string, int64) { return f.key, f.revision }
 // newTerm begins a term. With quietly, its holder does not learn of its end.
 func newTerm(t testing.TB, etcd *clientv3.Client, key string, quietly bool) (*term, func()) {
 	t.Helper()
-	lease, err := etcd.Grant(context.Background(), 60)
+	lease, err := etcd.Grant(context.Background(), 600)
 	if err != nil {
 		t.Fatal(err)
 	}

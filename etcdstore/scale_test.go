@@ -78,8 +78,14 @@ func TestScale_HundredThousandSites(t *testing.T) {
 	fence, end := newTerm(t, etcd, "/s/leader", false)
 	defer end()
 	for round := range 3 {
-		if _, err := nodes[round%2].Restore(ctx, doc, 0); err != nil {
+		revision, err := nodes[round%2].Restore(ctx, doc, 0)
+		if err != nil {
 			t.Fatal(err)
+		}
+		for _, node := range append(nodes, third) {
+			if _, err := node.Wait(ctx, revision-1); err != nil {
+				t.Fatal(err)
+			}
 		}
 		ended := make(chan struct{})
 		go func() {

@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -13,6 +14,7 @@ import (
 // Limits of sweeping: one deletion of hundreds of thousands of keys keeps all writers of etcd waiting for a second.
 const (
 	sweepKeys  = 500
+	sweepPage  = 40 * sweepKeys
 	sweepPause = 20 * time.Millisecond
 	// sweepEvery is how often the duty looks for what nobody needs; restores wake it too.
 	sweepEvery = 10 * time.Minute
@@ -20,11 +22,8 @@ const (
 
 // SweepDuty removes, while the term lasts, generations that no restore will put in force any more.
 func (s *Store) SweepDuty(ctx context.Context, fence state.Fence) error {
-	generation := int64(-1)
 	for {
-		if head := s.Snapshot().Head(); head.Generation != generation || generation < 0 {
-			generation = head.Generation
-		}
+		generation := s.Snapshot().Head().Generation
 		if s.Health().Healthy {
 			if _, err := s.Sweep(ctx, fence); err != nil && ctx.Err() == nil {
 				return err
@@ -90,45 +89,54 @@ func (s *Store) Sweep(ctx context.Context, fence state.Fence) (int64, error) {
 
 // sweepGeneration removes one generation if nobody needs it. Each step checks that again.
 func (s *Store) sweepGeneration(ctx context.Context, etcd *clientv3.Client, gen int64, fence state.Fence) (int64, error) {
-	removed := int64(0)
+	removed, from, end := int64(0), s.keys.gen(gen), clientv3.GetPrefixRangeEnd(s.keys.gen(gen))
 	for {
-		head, _, err := s.readHead(ctx, etcd)
-		if err != nil || head == nil || head.Generation == gen {
-			return removed, err
-		}
-		if fence.Over() {
-			return removed, fmt.Errorf("%w; sweeping stopped", state.ErrFenced)
-		}
-		prefix := s.keys.gen(gen)
-		bounded, cancel := context.WithTimeout(ctx, s.timeout())
-		r, err := etcd.Get(bounded, prefix, clientv3.WithPrefix(), clientv3.WithLimit(sweepKeys), clientv3.WithKeysOnly())
-		if err == nil && len(r.Kvs) > 0 {
-			compares := []clientv3.Cmp{
-				clientv3.Compare(clientv3.ModRevision(s.keys.head()), "=", head.revision),
-				clientv3.Compare(clientv3.CreateRevision(s.keys.staging(gen)), "=", 0),
-			}
-			if f, ok := fence.(state.KeyedFence); ok {
-				key, revision := f.Proof()
-				compares = append(compares, clientv3.Compare(clientv3.CreateRevision(key), "=", revision))
-			}
-			last := string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
-			var t *clientv3.TxnResponse
-			t, err = etcd.Txn(bounded).If(compares...).Then(clientv3.OpDelete(prefix, clientv3.WithRange(last))).Commit()
-			if err == nil && !t.Succeeded {
-				cancel()
-				return removed, nil // it is being written, or the term is over
-			}
-		}
-		cancel()
-		switch {
-		case err != nil:
+		// For each page etcd counts all keys that are left, so there must be few; what is removed is passed over, as
+		// it stays in etcd's index until it is compacted.
+		r, err := s.get(ctx, etcd, from, clientv3.WithRange(end), clientv3.WithLimit(sweepPage), clientv3.WithKeysOnly())
+		if err != nil {
 			return removed, etcdError(err)
-		case len(r.Kvs) == 0:
+		}
+		for step := range slices.Chunk(r.Kvs, sweepKeys) {
+			first, last := string(step[0].Key), string(step[len(step)-1].Key)+"\x00"
+			done, err := s.sweepStep(ctx, etcd, gen, fence, first, last)
+			if err != nil || !done {
+				return removed, err
+			}
+			removed, from = removed+int64(len(step)), last
+			if err := sleep(ctx, sweepPause); err != nil {
+				return removed, err
+			}
+		}
+		if !r.More {
 			return removed, nil
 		}
-		removed += int64(len(r.Kvs))
-		if err := sleep(ctx, sweepPause); err != nil {
-			return removed, err
-		}
 	}
+}
+
+// sweepStep removes the keys of a generation from first to before last; false if somebody needs them or the term is
+// over.
+func (s *Store) sweepStep(ctx context.Context, etcd *clientv3.Client, gen int64, fence state.Fence, first, last string) (bool, error) {
+	head, _, err := s.readHead(ctx, etcd)
+	if err != nil || head == nil || head.Generation == gen {
+		return false, err
+	}
+	if fence.Over() {
+		return false, fmt.Errorf("%w; sweeping stopped", state.ErrFenced)
+	}
+	compares := []clientv3.Cmp{
+		clientv3.Compare(clientv3.ModRevision(s.keys.head()), "=", head.revision),
+		clientv3.Compare(clientv3.CreateRevision(s.keys.staging(gen)), "=", 0),
+	}
+	if f, ok := fence.(state.KeyedFence); ok {
+		key, revision := f.Proof()
+		compares = append(compares, clientv3.Compare(clientv3.CreateRevision(key), "=", revision))
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.timeout())
+	defer cancel()
+	t, err := etcd.Txn(bounded).If(compares...).Then(clientv3.OpDelete(first, clientv3.WithRange(last))).Commit()
+	if err != nil {
+		return false, etcdError(err)
+	}
+	return t.Succeeded, nil
 }
