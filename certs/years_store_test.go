@@ -138,8 +138,14 @@ func leadForADay(t *testing.T, p *process, g *rig, clock *calendar, box *inbox, 
 		if why == "" || p.crashed.Load() {
 			return
 		}
-		var err error
-		if snap, err = p.Wait(ctx, snap.Revision()); err != nil {
+		// A process that crashes changes nothing any more, so it is looked at again in any case.
+		again, stop := context.WithTimeout(ctx, 50*time.Millisecond)
+		newer, err := p.Wait(again, snap.Revision())
+		stop()
+		switch {
+		case err == nil:
+			snap = newer
+		case ctx.Err() != nil:
 			t.Fatalf("%s: %v", why, err)
 		}
 	}
