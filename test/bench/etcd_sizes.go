@@ -7,7 +7,7 @@ type etcdSizes struct {
 	// turns is how often the single operations of ours and the reference alternate, in so many rounds; each round has
 	// a ratio of its own.
 	turns, rounds int
-	// writers are the numbers of writers at once, each for round by turns.
+	// writers are the numbers of writers at once, who write for round in each of the rounds.
 	writers []int
 	round   time.Duration
 	// few and many are the numbers of sites in one state; bulks is how often so many are written and read.
@@ -17,6 +17,6 @@ type etcdSizes struct {
 }
 
 var (
-	fullEtcd  = etcdSizes{turns: 500, rounds: 10, writers: []int{1, 8, 64}, round: 3 * time.Second, few: 100, many: 100_000, bulks: 3, certified: 2000}
-	quickEtcd = etcdSizes{turns: 100, rounds: 5, writers: []int{1, 8, 64}, round: time.Second, few: 100, many: 5000, bulks: 3, certified: 300}
+	fullEtcd  = etcdSizes{turns: 500, rounds: 10, writers: []int{1, 8, 64}, round: time.Second, few: 100, many: 100_000, bulks: 3, certified: 2000}
+	quickEtcd = etcdSizes{turns: 100, rounds: 5, writers: []int{1, 8, 64}, round: 500 * time.Millisecond, few: 100, many: 5000, bulks: 3, certified: 300}
 )

@@ -36,7 +36,7 @@ func (e *etcd) measureThroughput(ctx context.Context) (err error) {
 	theirs := func(ctx context.Context) error { return r.add(ctx, newSite("load", int(next.Add(1)))) }
 	for _, writers := range e.size.writers {
 		var our, their []float64
-		for range e.size.bulks {
+		for range e.size.rounds {
 			n, err := together(ctx, writers, e.size.round, ours)
 			if err != nil {
 				return err
@@ -46,11 +46,13 @@ func (e *etcd) measureThroughput(ctx context.Context) (err error) {
 				return err
 			}
 			their = append(their, n)
-			say("  writers: %d: ours %s, raw %s updates/s", writers, number(our[len(our)-1]), number(n))
 		}
-		row := row{Part: etcdPart, What: fmt.Sprintf("etcd: updates, writers at once on one node: %d", writers), Unit: "updates/s", Ours: median(our), Growth: spread(our)}.
+		say("  writers: %d: ours %s, raw %s updates/s", writers, number(median(our)), number(median(their)))
+		row := row{Part: etcdPart, What: fmt.Sprintf("etcd: updates, writers at once on one node: %d", writers), Unit: "updates/s", Ours: median(our), }.
 			against("raw transactions of the same keys", median(their))
-		row.Ratio = median(ratios(our, their))
+		each := ratios(our, their)
+		row.Ratio = median(each)
+		row.Growth = fmt.Sprintf("ratios: %s to %s", number(percentile(each, 0)), number(percentile(each, 100)))
 		e.add(row.ratioAtLeast(0.5))
 	}
 	return nil
