@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"statiko/certs"
@@ -50,8 +51,9 @@ func (n *Node) makeNotices() (*notify.Duty, error) {
 	if c.Method == "webhook" {
 		hook, err := notify.NewWebhook(notify.WebhookOptions{URL: c.Webhook.URL, PayloadKey: c.Webhook.PayloadKey})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("notifications.webhook.url: %w", err)
 		}
+		n.onClose("the webhook", hook.Close)
 		o.Sender = hook
 	}
 	duty, err := notify.NewDuty(o)
