@@ -54,7 +54,7 @@ func newNodesOn(t testing.TB, bin string, etcd *etcdtest.Cluster, count int, set
 	return nodes
 }
 
-// startCluster starts a cluster on a single etcd, and waits until its nodes take changes and one leads.
+// startCluster starts a cluster on a single etcd, and waits until its nodes take changes, are members, and one leads.
 func startCluster(t testing.TB, bin string, count int, settings ...string) *cluster {
 	t.Helper()
 	c := newCluster(t, bin, 1, count, settings...)
@@ -62,7 +62,7 @@ func startCluster(t testing.TB, bin string, count int, settings ...string) *clus
 	return c
 }
 
-// start starts all nodes at once, and waits until they take changes and one leads.
+// start starts all nodes at once, and waits until they take changes, all are members, and one leads.
 func (c *cluster) start(t testing.TB) {
 	t.Helper()
 	for _, n := range c.nodes {
@@ -75,6 +75,22 @@ func (c *cluster) start(t testing.TB) {
 		must(t, n.healthy())
 	}
 	c.leader(t, startTimeout, c.nodes...)
+	for _, n := range c.nodes {
+		client := apiOf(t, n)
+		must(t, poll(startTimeout, "all are members, for "+n.name(), func() error {
+			list, err := client.Nodes(context.Background())
+			up := 0
+			for _, m := range list {
+				if m.Up {
+					up++
+				}
+			}
+			if err == nil && up != len(c.nodes) {
+				err = fmt.Errorf("%d are up", up)
+			}
+			return err
+		}))
+	}
 }
 
 // must ends the test on an error.
