@@ -38,10 +38,14 @@ type attempt struct {
 // to wait for its certificate would be a reason for /status to be 503.
 const loadPair = "load"
 
+// importLoadPair imports it, which has to be done before startLoad.
+func importLoadPair(t testing.TB, n *node) {
+	t.Helper()
+	must(t, apiOf(t, n).ImportCertificate(context.Background(), selfMade(t, loadPair, "*.example.org")))
+}
+
 // startLoad asks the nodes from now on; domain is a site that they all serve. It ends with the test.
 func startLoad(t testing.TB, domain string, nodes ...*node) *load {
-	t.Helper()
-	must(t, apiOf(t, nodes[0]).ImportCertificate(context.Background(), selfMade(t, loadPair, "*.example.org")))
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{cancel: cancel}
 	for i, n := range nodes {

@@ -27,6 +27,7 @@ func TestW39_WithoutEtcdOnlyChangesFail(t *testing.T) {
 	c := startCluster(t, built(t), 2)
 	addSite(t, apiOf(t, c.nodes[0]), "docs.example.org")
 	c.serves(t, 20*time.Second, "docs.example.org")
+	importLoadPair(t, c.nodes[0])
 	l := startLoad(t, "docs.example.org", c.nodes...)
 	must(t, poll(10*time.Second, "changes on both nodes", func() error {
 		list, err := domains(c.nodes[1])
@@ -58,7 +59,7 @@ func TestOutage_NodesStartedWithoutEtcdServeOn(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, built(t), 2)
 	addSite(t, apiOf(t, c.nodes[0]), "docs.example.org", "www.example.org")
-	must(t, apiOf(t, c.nodes[1]).ImportCertificate(context.Background(), selfMade(t, loadPair, "*.example.org")))
+	importLoadPair(t, c.nodes[1])
 	serial := c.serves(t, 20*time.Second, "docs.example.org")
 	// The copy is at most a second behind.
 	within(time.Now().Add(1500 * time.Millisecond))

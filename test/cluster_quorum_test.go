@@ -30,6 +30,7 @@ func TestW22_MajorityOfEtcdLost(t *testing.T) {
 	c.etcd.AwaitReady(t)
 	c.haveExactly(t, 10*time.Second, "docs.example.org", "frozen-0.example.org", "frozen-1.example.org")
 
+	importLoadPair(t, c.nodes[0])
 	l := startLoad(t, "docs.example.org", c.nodes...)
 	must(t, poll(20*time.Second, "changes go on", func() error {
 		_, err := apiOf(t, c.nodes[0]).CreateSite(context.Background(), siteNumber("before", 0))
