@@ -207,7 +207,7 @@ func TestAuthentication_ExpiringTokensKillNoWatchForLong(t *testing.T) {
 	if _, err := root.UserGrantRole(ctx, "node", "statiko"); err != nil {
 		t.Fatal(err)
 	}
-	user := etcdclient.Options{Endpoints: c.Endpoints(), Username: "node", Password: "pass"}
+	user := etcdclient.Options{Endpoints: c.Endpoints(), Username: "node", Password: "pass", Timeout: 10 * time.Second}
 	nodes := []*Store{openNow(t, user, Options{Prefix: "/a"}), openNow(t, user, Options{Prefix: "/a", NodeName: "second"})}
 	for _, s := range nodes {
 		awaitHealthy(t, s)

@@ -53,10 +53,26 @@ func (s *Store) Restore(ctx context.Context, doc *state.Document, ifRevision int
 		if err != nil {
 			return 0, err
 		}
-		if s.awaitVisible(ctx, revision); !s.Health().Healthy {
-			s.settle(ctx, revision)
-		}
+		s.awaitLoaded(ctx, revision)
 		return revision, nil
+	}
+}
+
+// loadPatience bounds how long a restore that is made waits until this node has loaded it: many times what the largest
+// state takes.
+const loadPatience = 5 * time.Minute
+
+// awaitLoaded waits until this node has what was restored, as long as etcd answers.
+func (s *Store) awaitLoaded(ctx context.Context, revision int64) {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadPatience)
+	defer cancel()
+	for s.Snapshot().Revision() < revision && bounded.Err() == nil {
+		if s.awaitVisible(bounded, revision); !s.Health().Healthy {
+			break
+		}
+	}
+	if !s.Health().Healthy {
+		s.settle(ctx, revision)
 	}
 }
 

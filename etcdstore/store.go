@@ -159,12 +159,6 @@ func (s *Store) enter() error {
 
 func (s *Store) leave() { s.changing.Done() }
 
-func (s *Store) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
-
 // Close is [state.Store]'s. Changes under way take at most the timeout of a request.
 func (s *Store) Close() error {
 	s.mu.Lock()
