@@ -22,7 +22,8 @@ type Options struct {
 	Workers int
 	// Progress, if not nil, is called every now and then from one goroutine, and not after Generate has returned.
 	Progress func(Progress)
-	// Rand is where the search begins; nil means crypto/rand. It is read by one goroutine.
+	// Rand is where the search begins and what the last tests take their bases from; nil means crypto/rand. It must
+	// be safe for concurrent use.
 	Rand io.Reader
 	// FullPriority leaves the priority of the threads as it is.
 	FullPriority bool
@@ -51,8 +52,9 @@ func (p Progress) Chance() float64 {
 const progressEvery = 250 * time.Millisecond
 
 // Generate searches for parameters: a random safe prime p of the given size with p mod 24 = 23, and the generator 2,
-// whose order is (p-1)/2. They pass [Params.Check]. It returns ctx's error within about 100 ms of the end of ctx (up to
-// 4096 bits; larger ones take longer for a step). See the package's documentation for how it searches.
+// whose order is (p-1)/2. They pass [Params.Check]. It returns ctx's error within about 100 ms of the end of ctx, if its
+// threads get a processor: on a machine that is busy with other things those of low priority may wait for longer. See
+// the package's documentation for how it searches.
 func Generate(ctx context.Context, o Options) (*Params, error) {
 	if o.Bits < MinWeakBits || o.Bits > MaxBits {
 		return nil, fmt.Errorf("primes of %d bits are not made: %d to %d are possible", o.Bits, MinWeakBits, MaxBits)
@@ -196,11 +198,11 @@ func (s *search) test(ctx context.Context, w *window) (*Params, error) {
 			case i >= last:
 				pending = append(pending, q)
 			default:
-				if p := questions[i].n; verify(ctx, p) {
+				p := questions[i].n
+				if ok, err := verify(ctx, p, s.Rand); err != nil {
+					return nil, err
+				} else if ok {
 					return &Params{P: p, G: big.NewInt(2)}, nil
-				}
-				if ctx.Err() != nil {
-					return nil, ctx.Err()
 				}
 			}
 		}
@@ -225,8 +227,27 @@ func (w *window) ask(questions []power, asked []*big.Int, width int) ([]power, [
 // of 1024 bits and more are tested, for an error of less than 2^-112.
 const finalRounds = 8
 
-// verify tests by math/big, which shares nothing with the search, whether p is a safe prime; false if ctx has ended.
-func verify(ctx context.Context, p *big.Int) bool {
+// verify tests by math/big, which shares nothing with the search, whether p = 3 modulo 4 is a safe prime. The bases are
+// random, unlike those of [big.Int.ProbablyPrime], which follow from the number.
+func verify(ctx context.Context, p *big.Int, random io.Reader) (bool, error) {
 	q := new(big.Int).Rsh(p, 1)
-	return q.ProbablyPrime(0) && ctx.Err() == nil && q.ProbablyPrime(finalRounds) && ctx.Err() == nil && primeAbove(p)
+	if !q.ProbablyPrime(0) {
+		return false, nil
+	}
+	one, half := big.NewInt(1), new(big.Int).Rsh(q, 1)
+	for range finalRounds {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		base, err := rand.Int(random, new(big.Int).Sub(q, big.NewInt(3)))
+		if err != nil {
+			return false, fmt.Errorf("read random numbers: %w", err)
+		}
+		base.Add(base, big.NewInt(2)) // 2 … q-2
+		// q-1 is 2 times an odd number.
+		if !isOne(base.Exp(base, half, q), one, q) {
+			return false, nil
+		}
+	}
+	return primeAbove(p), ctx.Err()
 }

@@ -2,6 +2,7 @@ package dhparams
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"math"
 	"math/big"
@@ -40,16 +41,43 @@ func TestGenerate_SizesThatAreNotMade(t *testing.T) {
 
 func TestGenerate_EndsSoonAfterItsContext(t *testing.T) {
 	t.Parallel()
-	for _, wait := range []time.Duration{0, 300 * time.Millisecond, 3 * time.Second} { // in the sieve, and in tests
+	for _, wait := range []time.Duration{0, 300 * time.Millisecond, 2 * time.Second} { // in the sieve, and in tests
 		ctx, cancel := context.WithTimeout(t.Context(), wait)
-		_, err := Generate(ctx, Options{Bits: 8192, Workers: 2})
+		_, err := Generate(ctx, Options{Bits: 8192, Workers: 2, FullPriority: true})
 		ended, _ := ctx.Deadline()
-		if late := time.Since(ended); !errors.Is(err, context.DeadlineExceeded) || late > time.Second {
+		if late := time.Since(ended); !errors.Is(err, context.DeadlineExceeded) || late > 2*time.Second { // much less on a quiet machine
 			t.Errorf("after %v: %v, %v late", wait, err, late)
 		} else {
 			t.Logf("after %v: %v late", wait, late)
 		}
 		cancel()
+	}
+}
+
+// What passes the search by mistake does not pass the last tests: 2^((n-1)/2) = ±1 for both n, and neither is prime.
+func TestVerify_RefusesPseudoprimes(t *testing.T) {
+	t.Parallel()
+	good := Builtin(2048).P
+	for name, c := range map[string]struct {
+		p    *big.Int
+		want bool
+	}{
+		"a safe prime":              {good, true},
+		"q is a strong pseudoprime": {big.NewInt(2*3215031751 + 1), false},
+		"p is composite":            {big.NewInt(2*31 + 1), false},
+		"q is composite":            {big.NewInt(2*119 + 1), false},
+	} {
+		if ok, err := verify(t.Context(), c.p, rand.Reader); ok != c.want || err != nil {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if ok, err := verify(ctx, good, rand.Reader); ok || !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v, %v", ok, err)
+	}
+	if ok, err := verify(t.Context(), good, noRandom{}); ok || err == nil {
+		t.Errorf("without random numbers: %v, %v", ok, err)
 	}
 }
 
@@ -65,10 +93,10 @@ func TestGenerate_WithoutRandomNumbersIsAnError(t *testing.T) {
 }
 
 // The number of tests that a search takes is distributed as if each had the same chance, and its mean is the one that
-// the constant of Hardy and Littlewood gives. Of 300 searches the mean is wrong by a fifth once in 2,000 runs.
+// the constant of Hardy and Littlewood gives. All bounds are four standard errors away or more, or nearly so.
 func TestGenerate_TakesAsManyTestsAsExpected(t *testing.T) {
 	t.Parallel()
-	const bits, runs = 256, 300
+	const bits, runs = 256, 150
 	width := newPowers(bits).width()
 	pl := planFor(bits, width)
 	// The last candidates are tested in vain: those beside the q that passes, and beside its p.
@@ -97,16 +125,16 @@ func TestGenerate_TakesAsManyTestsAsExpected(t *testing.T) {
 		seen[p.P.String()] = true
 		top[p.P.Bit(bits-2)<<1|p.P.Bit(bits-3)]++
 	}
-	if mean := sum / runs / pl.tests; mean < 0.8 || mean > 1.25 {
+	if mean := sum / runs / pl.tests; mean < 0.7 || mean > 1.4 {
 		t.Errorf("%.2f times the tests expected", mean)
 	} else {
 		t.Logf("%.2f times the %.0f tests expected", mean, pl.tests)
 	}
-	if half := low / runs; half < 0.38 || half > 0.62 {
+	if half := low / runs; half < 0.33 || half > 0.67 {
 		t.Errorf("%.2f of the searches were below the median", half)
 	}
 	for i, n := range top {
-		if n < 40 || n > 115 {
+		if n < 13 || n > 64 {
 			t.Errorf("%d of %d primes begin with 1%02b", n, runs, i)
 		}
 	}
