@@ -17,7 +17,7 @@ func outageLength() time.Duration {
 	if soak() {
 		return time.Minute
 	}
-	return 8 * time.Second
+	return 6 * time.Second
 }
 
 // etcd is killed under reads, changes and visits (weaknesses W39 and W45 of the earlier program): nothing but changes
@@ -37,8 +37,8 @@ func TestW39_WithoutEtcdOnlyChangesFail(t *testing.T) {
 		return err
 	}))
 
-	o := outage{from: time.Now()}
 	c.etcd.Member(0).Kill()
+	o := outage{from: time.Now()}
 	for _, n := range c.nodes {
 		awayReported(t, n)
 	}
@@ -64,8 +64,8 @@ func TestOutage_NodesStartedWithoutEtcdServeOn(t *testing.T) {
 	// The copy is at most a second behind.
 	within(time.Now().Add(1500 * time.Millisecond))
 
-	o := outage{from: time.Now()}
 	c.etcd.Member(0).Kill()
+	o := outage{from: time.Now()}
 	for i, n := range c.nodes {
 		if i == 0 {
 			n.kill()

@@ -36,9 +36,9 @@ func TestW22_MajorityOfEtcdLost(t *testing.T) {
 		_, err := apiOf(t, c.nodes[0]).CreateSite(context.Background(), siteNumber("before", 0))
 		return err
 	}))
-	o := outage{from: time.Now()}
 	c.etcd.Member(1).Kill()
 	c.etcd.Member(2).Kill()
+	o := outage{from: time.Now()}
 	for _, n := range c.nodes {
 		awayReported(t, n)
 	}
