@@ -137,6 +137,9 @@ func awayReported(t testing.TB, n *node) {
 	}
 }
 
+// convergeTimeout is how long after etcd's return changes have to work again, and to be everywhere.
+const convergeTimeout = 2*time.Second + slack
+
 // converges waits, from etcd's return on, until a change through each node is on all others, and all are members that
 // are up.
 func (c *cluster) converges(t testing.TB) {
@@ -145,12 +148,12 @@ func (c *cluster) converges(t testing.TB) {
 	for i, n := range c.nodes {
 		domain := fmt.Sprintf("back-%d.example.org", i)
 		client := apiOf(t, n)
-		must(t, poll(time.Until(began.Add(2*time.Second)), "a change through "+n.name(), func() error {
+		must(t, poll(time.Until(began.Add(convergeTimeout)), "a change through "+n.name(), func() error {
 			_, err := client.CreateSite(context.Background(), api.SiteCreate{Domain: domain})
 			return err
 		}))
 		for _, other := range c.nodes {
-			must(t, poll(time.Until(began.Add(2*time.Second)), domain+" on "+other.name(), func() error {
+			must(t, poll(time.Until(began.Add(convergeTimeout)), domain+" on "+other.name(), func() error {
 				list, err := domains(other)
 				if err == nil && !slices.Contains(list, domain) {
 					err = fmt.Errorf("%d others are there", len(list))

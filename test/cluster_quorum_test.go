@@ -36,6 +36,10 @@ func TestW22_MajorityOfEtcdLost(t *testing.T) {
 		_, err := apiOf(t, c.nodes[0]).CreateSite(context.Background(), siteNumber("before", 0))
 		return err
 	}))
+	// A site that waits for its certificate would be a reason for /status to be 503.
+	for _, domain := range []string{"before-0.example.org", "frozen-0.example.org", "frozen-1.example.org"} {
+		c.serves(t, 20*time.Second, domain)
+	}
 	c.etcd.Member(1).Kill()
 	c.etcd.Member(2).Kill()
 	o := outage{from: time.Now()}
