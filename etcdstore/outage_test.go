@@ -192,6 +192,9 @@ func TestOutage_ABlipOfTheConnectionIsNoOutage(t *testing.T) {
 
 func TestAuthentication_ExpiringTokensKillNoWatchForLong(t *testing.T) {
 	t.Parallel()
+	if etcdtest.Foreign() {
+		t.Skip("etcd's client 3.7 does not get on with a server 3.4 once a token has expired: the raw client fails in the same way")
+	}
 	c := etcdtest.Start(t, etcdtest.Options{RootPassword: "secret", Flags: []string{"--auth-token-ttl=1"}})
 	root := c.Client(t)
 	ctx := t.Context()
