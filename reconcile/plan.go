@@ -170,7 +170,7 @@ func planPair(v View, step *Step, have Applied, served bool) {
 	if step.Site.TLS.Type == state.TLSImported {
 		step.problem(false, fmt.Sprintf("the imported certificate %q is missing: import it, or choose another", step.Site.TLS.Certificate))
 	} else {
-		step.problem(true, "its certificate is being made by the leader")
+		step.problem(true, "it waits for the leader to make its certificate")
 	}
 	if served {
 		step.KeepPair = true
