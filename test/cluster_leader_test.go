@@ -261,7 +261,7 @@ func TestLeader_OnlyNodesThatMayNotLead(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if len(s.Health) != 1 || s.Health[0].Healthy || !strings.Contains(s.Health[0].Error, "leader") {
+		if len(s.Health) != 1 || s.Health[0].Healthy || !strings.Contains(s.Health[0].Error, "waits for the leader") {
 			return fmt.Errorf("%+v", s.Health)
 		}
 		if s.Leader != "" {
