@@ -231,7 +231,7 @@ func TestPass_RemovedAndAddedAgain(t *testing.T) {
 	// One that was never served leaves nothing behind, so that the next of the name begins anew.
 	rev := w.change(func(d *state.Draft) error { return d.Put(newSite("waits.test")) })
 	eventually(t, func() error {
-		if st := w.r.Site("waits.test"); !strings.Contains(st.Err, "being made") || w.r.Status().Revision < rev {
+		if st := w.r.Site("waits.test"); !strings.Contains(st.Err, "waits for the leader") || w.r.Status().Revision < rev {
 			return fmt.Errorf("%+v", st)
 		}
 		return nil
