@@ -79,6 +79,7 @@ func (a *app) searchProgress() (show func(dhparams.Progress), done func()) {
 		progressbar.OptionSetWriter(a.Stderr), progressbar.OptionSetWidth(30), progressbar.OptionSetDescription("sieving"),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
 	// What the bar cannot write is no reason to stop.
+	_ = bar.RenderBlank()
 	show = func(p dhparams.Progress) {
 		if p.Tried > 0 {
 			bar.Describe(tried(p.Tried, int64(p.Expected), p.Elapsed))
