@@ -103,7 +103,10 @@ func (b *Builder) unuse(s *Site) {
 }
 
 func (b *Builder) note(k Key, revision int64) {
-	b.changed[revision] = append(b.changed[revision], k)
+	// What is older than all that is remembered (a load takes objects of any age) is not remembered either.
+	if revision > b.s.changesFrom {
+		b.changed[revision] = append(b.changed[revision], k)
+	}
 }
 
 // Restored returns the snapshot that results from replacing the document's kinds in s by those of doc, at the

@@ -300,3 +300,24 @@ func BenchmarkUpdate(b *testing.B) {
 		})
 	}
 }
+
+// A load takes objects of any age: their revisions are older than what the snapshot can tell about.
+func TestChangedSince_AfterALoadOfOldObjects(t *testing.T) {
+	const loadedAt = 100000
+	b := NewSnapshot(Head{}, loadedAt).Build()
+	for i := int64(1); i <= maxChanges+100; i++ {
+		b.Put(&Record{Kind: KindEvent, Name: fmt.Sprint(i), Data: []byte("1")}, i)
+	}
+	s := b.Snapshot(loadedAt)
+	for _, before := range []int64{1, maxChanges, loadedAt - 1} {
+		if keys, ok := s.ChangedSince(before); ok {
+			t.Errorf("since %d, before the load, %d changes are said to be all", before, len(keys))
+		}
+	}
+	b = s.Build()
+	gone := Key{KindEvent, "7"}
+	b.Delete(gone, loadedAt+1)
+	if keys, ok := b.Snapshot(loadedAt + 1).ChangedSince(loadedAt); !ok || len(keys) != 1 || keys[0] != gone {
+		t.Errorf("since the load: %v, %v; want %v", keys, ok, gone)
+	}
+}
