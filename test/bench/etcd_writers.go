@@ -48,7 +48,7 @@ func (e *etcd) measureThroughput(ctx context.Context) (err error) {
 			their = append(their, n)
 		}
 		say("  writers: %d: ours %s, raw %s updates/s", writers, number(median(our)), number(median(their)))
-		row := row{Part: etcdPart, What: fmt.Sprintf("etcd: updates, writers at once on one node: %d", writers), Unit: "updates/s", Ours: median(our), }.
+		row := row{Part: etcdPart, What: fmt.Sprintf("etcd: updates, writers at once on one node: %d", writers), Unit: "updates/s", Ours: median(our)}.
 			against("raw transactions of the same keys", median(their))
 		each := ratios(our, their)
 		row.Ratio = median(each)
