@@ -19,8 +19,9 @@ build:
 	@$(GO) build -o $(BIN)/statiko ./cmd/node
 	@$(GO) build -o $(BIN)/stkcli ./cmd/stkcli
 
+# Many tests wait for disks, servers and clocks, so three packages at once keep two processors busy.
 test:
-	$(GO) test -race -timeout $(TIMEOUT) ./...
+	$(GO) test -race -p 3 -timeout $(TIMEOUT) ./...
 
 lint:
 	@scripts/lint
