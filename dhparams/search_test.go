@@ -45,7 +45,7 @@ func TestGenerate_EndsSoonAfterItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), wait)
 		_, err := Generate(ctx, Options{Bits: 8192, Workers: 2, FullPriority: true})
 		ended, _ := ctx.Deadline()
-		if late := time.Since(ended); !errors.Is(err, context.DeadlineExceeded) || late > 2*time.Second { // much less on a quiet machine
+		if late := time.Since(ended); !errors.Is(err, context.DeadlineExceeded) || late > 20*time.Second { // milliseconds on a quiet machine; by itself it would last much longer
 			t.Errorf("after %v: %v, %v late", wait, err, late)
 		} else {
 			t.Logf("after %v: %v late", wait, late)
