@@ -182,6 +182,9 @@ func (l *loading) end() {
 	if l.fresh || revision > l.before.Revision() {
 		snapshot = l.b.Snapshot(revision)
 	}
+	if ours := l.before.Head(); l.fresh && ours.ID == l.next.head.ID && ours.Generation != l.next.head.Generation {
+		l.store.rememberFormer(l.before)
+	}
 	l.store.loads.Add(1)
 	l.store.reload.Store(false)
 	l.store.publish(l.next, snapshot, nil)

@@ -60,6 +60,8 @@ type Store struct {
 	ready  chan struct{}
 	// loads counts loads, each of which passes over operations; watches counts watches.
 	loads, watches atomic.Int64
+	// former is the generation that was in force before, for a while.
+	former atomic.Pointer[former]
 	// followed tells that the replica came from etcd in this process, so that its revisions are etcd's.
 	followed atomic.Bool
 	// reload asks for a load although the watch could go on.
@@ -174,6 +176,7 @@ func (s *Store) Close() error {
 	s.done.Wait()
 	s.setHealth(errClosed)
 	s.CloseFeed()
+	s.replaceFormer(nil)
 	close(s.ended)
 	return nil
 }

@@ -64,9 +64,22 @@ func (s *Store) Sweep(ctx context.Context, fence state.Fence) (int64, error) {
 	if err != nil {
 		return 0, unavailable(err)
 	}
-	removed, from := int64(0), s.keys.generations()
-	end := clientv3.GetPrefixRangeEnd(s.keys.generations())
-	for {
+	// etcd walks over all keys of what it is asked for. Those in force are many, and not asked for.
+	all, now := s.keys.generations(), s.keys.gen(s.Snapshot().Head().Generation)
+	removed := int64(0)
+	for _, part := range [][2]string{{all, now}, {clientv3.GetPrefixRangeEnd(now), clientv3.GetPrefixRangeEnd(all)}} {
+		n, err := s.sweepRange(ctx, etcd, part[0], part[1], fence)
+		removed += n
+		if err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// sweepRange removes the generations whose keys are in the range.
+func (s *Store) sweepRange(ctx context.Context, etcd *clientv3.Client, from, end string, fence state.Fence) (int64, error) {
+	for removed := int64(0); ; {
 		r, err := s.get(ctx, etcd, from, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly())
 		if err != nil {
 			return removed, etcdError(err)
@@ -87,9 +100,20 @@ func (s *Store) Sweep(ctx context.Context, fence state.Fence) (int64, error) {
 	}
 }
 
-// sweepGeneration removes one generation if nobody needs it. Each step checks that again.
+// sweepGeneration removes one generation if nobody needs it. Each step checks that again. What the generation is
+// known to have goes first; then etcd is asked what is left.
 func (s *Store) sweepGeneration(ctx context.Context, etcd *clientv3.Client, gen int64, fence state.Fence) (int64, error) {
-	removed, from, end := int64(0), s.keys.gen(gen), clientv3.GetPrefixRangeEnd(s.keys.gen(gen))
+	removed := int64(0)
+	for step := range s.formerSteps(gen) {
+		n, done, err := s.sweepStep(ctx, etcd, gen, fence, step.first, step.end)
+		if removed += n; err != nil || !done {
+			return removed, err
+		}
+		if err := sleep(ctx, sweepPause); err != nil {
+			return removed, err
+		}
+	}
+	from, end := s.keys.gen(gen), clientv3.GetPrefixRangeEnd(s.keys.gen(gen))
 	for {
 		// For each page etcd counts all keys that are left, so there must be few; what is removed is passed over, as
 		// it stays in etcd's index until it is compacted.
@@ -99,30 +123,31 @@ func (s *Store) sweepGeneration(ctx context.Context, etcd *clientv3.Client, gen 
 		}
 		for step := range slices.Chunk(r.Kvs, sweepKeys) {
 			first, last := string(step[0].Key), string(step[len(step)-1].Key)+"\x00"
-			done, err := s.sweepStep(ctx, etcd, gen, fence, first, last)
-			if err != nil || !done {
+			n, done, err := s.sweepStep(ctx, etcd, gen, fence, first, last)
+			if removed += n; err != nil || !done {
 				return removed, err
 			}
-			removed, from = removed+int64(len(step)), last
+			from = last
 			if err := sleep(ctx, sweepPause); err != nil {
 				return removed, err
 			}
 		}
 		if !r.More {
+			s.forgetFormer(gen)
 			return removed, nil
 		}
 	}
 }
 
-// sweepStep removes the keys of a generation from first to before last; false if somebody needs them or the term is
-// over.
-func (s *Store) sweepStep(ctx context.Context, etcd *clientv3.Client, gen int64, fence state.Fence, first, last string) (bool, error) {
+// sweepStep removes the keys of a generation from first to before last, and returns how many those were; false if
+// somebody needs them or the term is over.
+func (s *Store) sweepStep(ctx context.Context, etcd *clientv3.Client, gen int64, fence state.Fence, first, last string) (int64, bool, error) {
 	head, _, err := s.readHead(ctx, etcd)
 	if err != nil || head == nil || head.Generation == gen {
-		return false, err
+		return 0, false, err
 	}
 	if fence.Over() {
-		return false, fmt.Errorf("%w; sweeping stopped", state.ErrFenced)
+		return 0, false, fmt.Errorf("%w; sweeping stopped", state.ErrFenced)
 	}
 	compares := []clientv3.Cmp{
 		clientv3.Compare(clientv3.ModRevision(s.keys.head()), "=", head.revision),
@@ -136,7 +161,10 @@ func (s *Store) sweepStep(ctx context.Context, etcd *clientv3.Client, gen int64,
 	defer cancel()
 	t, err := etcd.Txn(bounded).If(compares...).Then(clientv3.OpDelete(first, clientv3.WithRange(last))).Commit()
 	if err != nil {
-		return false, etcdError(err)
+		return 0, false, etcdError(err)
 	}
-	return t.Succeeded, nil
+	if !t.Succeeded {
+		return 0, false, nil
+	}
+	return t.Responses[0].GetResponseDeleteRange().Deleted, true, nil
 }
