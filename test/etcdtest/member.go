@@ -111,7 +111,11 @@ func (m *Member) kill() {
 func (m *Member) Kill() { m.kill() }
 
 // Stop freezes the member: its connections stay open and nobody answers.
-func (m *Member) Stop(t testing.TB) { t.Helper(); m.signal(t, syscall.SIGSTOP) }
+func (m *Member) Stop(t testing.TB) {
+	t.Helper()
+	m.signal(t, syscall.SIGSTOP)
+	awaitFrozen(t, m.process.Pid)
+}
 
 // Cont ends what Stop began.
 func (m *Member) Cont(t testing.TB) { t.Helper(); m.signal(t, syscall.SIGCONT) }
