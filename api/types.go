@@ -54,6 +54,8 @@ type Status struct {
 	Quarantine []Quarantined `json:"quarantine,omitempty"`
 	// Leader is the name of the node that leads; "" if nobody does.
 	Leader string `json:"leader,omitempty"`
+	// NoLeaderSince is since when no node leads; null while one does, or if that is not known.
+	NoLeaderSince *time.Time `json:"noLeaderSince,omitempty"`
 	// Version is the node's version.
 	Version string `json:"version,omitempty"`
 	// Unregistered says why the other nodes of the cluster do not know that this one is up, such as that another has

@@ -159,6 +159,8 @@ func (t *table) status(s *api.Status, more ...[2]string) {
 	// Nodes of the earlier program do not tell these.
 	if s.Leader != "" {
 		t.row("Leader", s.Leader)
+	} else if s.NoLeaderSince != nil {
+		t.row("Leader", "nobody since "+s.NoLeaderSince.Format(time.RFC3339))
 	}
 	if s.Version != "" {
 		t.row("Version", s.Version)

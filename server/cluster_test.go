@@ -301,8 +301,14 @@ func TestLeader_ShowAndStepDown(t *testing.T) {
 		o.LeaderState = func() leader.LeaderState {
 			return leader.LeaderState{NobodySince: playedSince, UnknownSince: playedUnseen}
 		}
+		o.Leader = func() (string, bool) { return "", false }
 		o.StepDown = func(_ context.Context, to string) error { asked = append(asked, to); return answer }
 	})
+	var status api.Status
+	n.get("/status").want(200).into(&status)
+	if status.Leader != "" || status.NoLeaderSince == nil || !status.NoLeaderSince.Equal(playedSince) {
+		t.Errorf("the status says that %q leads, and nobody since %v", status.Leader, status.NoLeaderSince)
+	}
 	n.get("/leader").want(200).same(`{"name":"","nobodySince":"2026-06-01T00:00:00Z","unknownSince":"2026-06-02T00:00:00Z"}`)
 	n.post("/leader/stepdown", `{}`).want(204)
 	n.post("/leader/stepdown", `{"to":"edge-2"}`).want(204)

@@ -114,7 +114,10 @@ func (s *Server) nodeStatus(snap *state.Snapshot) api.Status {
 	if st.Sync.LastSync.IsZero() {
 		st.Sync.LastSync = s.started
 	}
-	st.Leader, _ = s.Leader()
+	var known bool
+	if st.Leader, known = s.Leader(); !known {
+		st.NoLeaderSince = timeOrNil(s.LeaderState().NobodySince)
+	}
 	return st
 }
 
