@@ -39,9 +39,9 @@ func (m *Sessions) open(ctx context.Context) *Session {
 	defer func() {
 		if asked {
 			// The request that was cut off may arrive later still than the first of these.
-			m.revoke(lease)
-			wait(context.Background(), retryPause)
-			m.revoke(lease)
+			if m.revoke(lease) && wait(context.Background(), retryPause) {
+				m.revoke(lease)
+			}
 		}
 	}()
 	for ctx.Err() == nil {
