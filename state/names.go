@@ -86,36 +86,27 @@ func isPlainHostname(name string) bool {
 	return letters
 }
 
-var (
-	appName         = regexp.MustCompile(`^[a-z][a-z0-9.\-]*$`)
-	certificateName = regexp.MustCompile(`^[a-z][a-z0-9.\-]*$`)
-)
+// shortName is what bundles and imported certificates are called.
+var shortName = regexp.MustCompile(`^[a-z][a-z0-9.\-]*$`)
 
 // CheckAppName returns the form in which a bundle's name is stored, lower case. The error says what is wrong.
-func CheckAppName(name string) (string, error) {
-	lower := strings.ToLower(name)
-	switch {
-	case name == "":
-		return "", fmt.Errorf("is empty")
-	case len(name) > MaxAppName:
-		return "", fmt.Errorf("is longer than %d characters", MaxAppName)
-	case !appName.MatchString(lower):
-		return "", fmt.Errorf("%q is not a bundle name (a letter, then letters, digits, dots and hyphens)", name)
-	}
-	return lower, nil
-}
+func CheckAppName(name string) (string, error) { return checkShortName(name, "a bundle name") }
 
 // CheckCertificateName returns the form in which an imported certificate's name is stored, lower case. The error
 // says what is wrong.
 func CheckCertificateName(name string) (string, error) {
+	return checkShortName(name, "a certificate name")
+}
+
+func checkShortName(name, what string) (string, error) {
 	lower := strings.ToLower(name)
 	switch {
 	case name == "":
 		return "", fmt.Errorf("is empty")
 	case len(name) > MaxAppName:
 		return "", fmt.Errorf("is longer than %d characters", MaxAppName)
-	case !certificateName.MatchString(lower):
-		return "", fmt.Errorf("%q is not a certificate name (a letter, then letters, digits, dots and hyphens)", name)
+	case !shortName.MatchString(lower):
+		return "", fmt.Errorf("%q is not %s (a letter, then letters, digits, dots and hyphens)", name, what)
 	}
 	return lower, nil
 }
