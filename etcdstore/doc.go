@@ -8,6 +8,7 @@
 //	head                     which state this is: id, epoch, generation, key id (JSON)
 //	g/<generation>/<kind>/…  the objects of the document, and the index kinds names and guards
 //	ops/<node>               the id of the last update that a node committed
+//	cuts/<node>              changed by a node when it gives up an attempt, so that it cannot be made late
 //	staging/<generation>     a restore being written, under its writer's lease
 //	<kind>/…                 kinds outside the document: members, events, audit, challenges
 //
