@@ -20,8 +20,9 @@ build:
 	@$(GO) build -o $(BIN)/stkcli ./cmd/stkcli
 
 # Many tests wait for disks, servers and clocks, so three packages at once keep two processors busy.
+PACKAGES ?= 3
 test:
-	$(GO) test -race -p 3 -timeout $(TIMEOUT) ./...
+	$(GO) test -race -p $(PACKAGES) -timeout $(TIMEOUT) ./...
 
 lint:
 	@scripts/lint
