@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -75,13 +74,3 @@ func (n *Node) makeDH(o Options) (*dhparams.Duty, error) {
 
 // dhProgress tells how far the search of this node is.
 func (n *Node) dhProgress() (dhparams.Progress, bool) { return n.dh.Progress() }
-
-// leadWhenLoaded takes part in the election once there is a state to do duties on.
-func (n *Node) leadWhenLoaded(ctx context.Context) error {
-	select {
-	case <-n.loaded:
-		return n.elector.Run(ctx, n.duties)
-	case <-ctx.Done():
-		return nil
-	}
-}
