@@ -194,7 +194,7 @@ func (l *Library) Ensure(ctx context.Context, app *state.App) (*Staged, error) {
 	if _, ok := l.Stager.Staged(app.SHA256); ok {
 		return l.Stager.Retime(ctx, app.SHA256, l.modified(app))
 	}
-	archive, _, err := l.Repository.Open(ctx, app.Name)
+	archive, _, err := l.Repository.Open(ctx, app.Name, 0)
 	if err != nil {
 		return nil, fmt.Errorf("fetch the bundle %s: %w", app.Name, err)
 	}

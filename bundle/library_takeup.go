@@ -37,7 +37,7 @@ func (l *Library) takeUp(ctx context.Context, e Entry) error {
 	if name, err := state.CheckAppName(e.Name); err != nil || name != e.Name {
 		return fmt.Errorf("%q is not a bundle's name", e.Name)
 	}
-	archive, meta, err := l.Repository.Open(ctx, e.Name)
+	archive, meta, err := l.Repository.Open(ctx, e.Name, 0)
 	if err != nil {
 		return err
 	}
@@ -56,11 +56,7 @@ func (l *Library) takeUp(ctx context.Context, e Entry) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// What was removed while it was being read does not come back.
-	still, _, err := l.Repository.Open(ctx, e.Name)
-	if err != nil {
-		return err
-	}
-	if err := still.Close(); err != nil {
+	if _, err := l.Repository.Stat(ctx, e.Name); err != nil {
 		return err
 	}
 	_, err = l.Store.Update(ctx, func(d *state.Draft) error {

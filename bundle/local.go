@@ -180,39 +180,63 @@ func (l *Local) copyTo(ctx context.Context, upload *Spool, path string) error {
 	return os.Rename(second.Path, path)
 }
 
+// Stat is part of [Repository].
+func (l *Local) Stat(ctx context.Context, name string) (Entry, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	e, _, err := l.describe(ctx, name)
+	return e, err
+}
+
 // Open is part of [Repository].
-func (l *Local) Open(ctx context.Context, name string) (io.ReadCloser, Meta, error) {
-	path, err := l.Path(name)
+func (l *Local) Open(ctx context.Context, name string, offset int64) (io.ReadCloser, Meta, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	e, path, err := l.describe(ctx, name)
 	if err != nil {
 		return nil, Meta{}, err
 	}
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if err := ctx.Err(); err != nil {
-		return nil, Meta{}, fmt.Errorf("open bundle %s: %w", name, err)
-	}
-	if err := l.exists(path); err != nil {
-		return nil, Meta{}, fmt.Errorf("open bundle %s: %w", name, err)
-	}
-	meta, _, err := l.readMeta(name)
-	if err != nil {
-		return nil, Meta{}, fmt.Errorf("open bundle %s: %w", name, err)
-	}
 	f, err := os.Open(path)
+	if err == nil && offset > 0 {
+		if _, err = f.Seek(offset, io.SeekStart); err != nil {
+			_ = f.Close()
+		}
+	}
 	if err != nil {
 		return nil, Meta{}, fmt.Errorf("open bundle %s: %w", name, err)
 	}
-	return f, meta, nil
+	return f, e.Meta, nil
 }
 
-// exists returns ErrNotFound unless path is a regular file with content. A symbolic link that somebody put into
-// the folder may lead to one.
-func (l *Local) exists(path string) error {
+// describe returns what is stored, and where. l.mu is held.
+func (l *Local) describe(ctx context.Context, name string) (e Entry, path string, err error) {
+	if path, err = l.Path(name); err != nil {
+		return e, path, err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("open bundle %s: %w", name, err)
+		}
+	}()
+	if err = ctx.Err(); err != nil {
+		return e, path, err
+	}
+	info, err := stat(path)
+	if err != nil {
+		return e, path, err
+	}
+	meta, _, err := l.readMeta(name)
+	return Entry{Name: name, Meta: meta, Size: info.Size(), Modified: info.ModTime().UTC()}, path, err
+}
+
+// stat returns ErrNotFound unless path is a regular file with content. A symbolic link that somebody put into the
+// folder may lead to one.
+func stat(path string) (fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && (info.Size() == 0 || !info.Mode().IsRegular()) {
-		return ErrNotFound
+		return nil, ErrNotFound
 	}
-	return err
+	return info, err
 }
 
 // SetMeta is part of [Repository].
@@ -226,7 +250,7 @@ func (l *Local) SetMeta(ctx context.Context, name string, meta Meta) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("describe bundle %s: %w", name, err)
 	}
-	if err := l.exists(path); err != nil {
+	if _, err := stat(path); err != nil {
 		return fmt.Errorf("describe bundle %s: %w", name, err)
 	}
 	_, others, err := l.readMeta(name)
@@ -250,7 +274,7 @@ func (l *Local) Remove(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("remove bundle %s: %w", name, err)
 	}
-	if err := l.exists(path); err != nil {
+	if _, err := stat(path); err != nil {
 		return fmt.Errorf("remove bundle %s: %w", name, err)
 	}
 	if err := os.Remove(path); err != nil {
@@ -283,8 +307,8 @@ func (l *Local) List(ctx context.Context) ([]Entry, error) {
 		if strings.HasPrefix(name, ".") || err != nil {
 			continue
 		}
-		info, err := os.Stat(path)
-		if err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
+		info, err := stat(path)
+		if err != nil {
 			continue // removed meanwhile, or no bundle
 		}
 		meta, _, err := l.readMeta(name)

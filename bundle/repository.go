@@ -2,11 +2,13 @@ package bundle
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -28,9 +30,14 @@ type Repository interface {
 	// reader sees all of it, with its metadata, or nothing. The spool stays the caller's to discard.
 	Create(ctx context.Context, name string, upload *Spool, meta Meta) error
 
-	// Open returns the archive's bytes, which the caller closes, and what is stored beside them. The type is
-	// guessed from the name if none is stored, and may be "". ErrNotFound if there is no such bundle.
-	Open(ctx context.Context, name string) (io.ReadCloser, Meta, error)
+	// Stat describes one bundle without reading it. The type is guessed from the name if none is stored, and may
+	// be "". ErrNotFound if there is no such bundle.
+	Stat(ctx context.Context, name string) (Entry, error)
+
+	// Open returns the archive's bytes from the offset to the end, which the caller closes, and what is stored
+	// beside them, as Stat does. An offset at or beyond the end yields no bytes. ErrNotFound if there is no such
+	// bundle.
+	Open(ctx context.Context, name string, offset int64) (io.ReadCloser, Meta, error)
 
 	// SetMeta replaces what is stored beside the bytes. ErrNotFound if there is no such bundle.
 	SetMeta(ctx context.Context, name string, meta Meta) error
@@ -65,8 +72,29 @@ type Meta struct {
 	Type string
 	// Hash is the SHA-256 of the archive, in standard base64.
 	Hash string
-	// Signature is an RSA PKCS#1 v1.5 signature over that SHA-256, in standard base64.
+	// Signature is one over that SHA-256, in standard base64; see [Signers].
 	Signature string
+	// Entered tells that whoever stored the archive also entered it into a state. What has it and is in no state
+	// was removed from it, and is not taken up again.
+	Entered bool
+}
+
+// metaKeys are the names under which repositories store a Meta: the contract's, and our own.
+var metaKeys = [...]string{"type", "hash", "signature", "entered"}
+
+// members returns what is stored: text under each of the keys that has a value.
+func (m Meta) members() map[string]string {
+	all := map[string]string{"type": m.Type, "hash": m.Hash, "signature": m.Signature}
+	if m.Entered {
+		all["entered"] = "true"
+	}
+	maps.DeleteFunc(all, func(_, value string) bool { return value == "" })
+	return all
+}
+
+// metaFrom makes a Meta of what is stored under its keys.
+func metaFrom(get func(key string) string) Meta {
+	return Meta{Type: get("type"), Hash: get("hash"), Signature: get("signature"), Entered: get("entered") == "true"}
 }
 
 // SHA256 returns the hash in lower-case hexadecimal, "" if there is none. A hash that is none is an error, never
@@ -85,8 +113,8 @@ func (m Meta) SHA256() (string, error) {
 	return hex.EncodeToString(raw), nil
 }
 
-// SignatureBytes returns the decoded signature, nil if there is none. What cannot be the signature of an RSA key
-// of 2048 to 8192 bits is an error, never taken for absent.
+// SignatureBytes returns the decoded signature, nil if there is none. What cannot be the signature of an Ed25519 key
+// or of an RSA key of 2048 to 8192 bits is an error, never taken for absent.
 func (m Meta) SignatureBytes() ([]byte, error) {
 	if m.Signature == "" {
 		return nil, nil
@@ -95,8 +123,8 @@ func (m Meta) SignatureBytes() ([]byte, error) {
 	if err != nil {
 		return nil, errors.New("the signature is not standard base64")
 	}
-	if len(raw) < 256 || len(raw) > 1024 {
-		return nil, fmt.Errorf("the signature has %d bytes, those of RSA keys have 256 (2048 bits) to 1024 (8192 bits)", len(raw))
+	if len(raw) != ed25519.SignatureSize && (len(raw) < 256 || len(raw) > 1024) {
+		return nil, fmt.Errorf("the signature has %d bytes; those of Ed25519 keys have 64, those of RSA keys 256 (2048 bits) to 1024 (8192 bits)", len(raw))
 	}
 	return raw, nil
 }

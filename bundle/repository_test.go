@@ -82,16 +82,16 @@ func TestLocal_ReadsTheEarlierProgramsFolder(t *testing.T) {
 	if want := "abc: broken: docs-1:tar.gz x.zip:zip"; strings.Join(got, " ") != want {
 		t.Errorf("listed %q; want %q", got, want)
 	}
-	body, meta, err := l.Open(ctx, "docs-1")
+	body, meta, err := l.Open(ctx, "docs-1", 0)
 	if err != nil || meta != (bundle.Meta{Type: "tar.gz", Hash: "aGFzaA=="}) {
 		t.Fatalf("%+v, %v", meta, err)
 	}
 	_ = body.Close()
-	if _, _, err := l.Open(ctx, "broken"); err == nil || !strings.Contains(err.Error(), ".metadata.broken") {
+	if _, _, err := l.Open(ctx, "broken", 0); err == nil || !strings.Contains(err.Error(), ".metadata.broken") {
 		t.Errorf("broken metadata: %v; want its file named", err)
 	}
 	for _, missing := range []string{"empty", "folder"} {
-		if _, _, err := l.Open(ctx, missing); !errors.Is(err, bundle.ErrNotFound) {
+		if _, _, err := l.Open(ctx, missing, 0); !errors.Is(err, bundle.ErrNotFound) {
 			t.Errorf("%s: %v; want ErrNotFound", missing, err)
 		}
 	}
@@ -116,7 +116,7 @@ func TestW17_ShortNamesWithoutType(t *testing.T) {
 	}
 	l := openLocal(t, dir)
 	for _, name := range []string{"a", "ab", "abc"} {
-		body, meta, err := l.Open(context.Background(), name)
+		body, meta, err := l.Open(context.Background(), name, 0)
 		if err != nil || meta.Type != "" {
 			t.Fatalf("%s: %+v, %v", name, meta, err)
 		}

@@ -26,7 +26,7 @@ type slowRepository struct {
 	asked, release chan struct{}
 }
 
-func (s *slowRepository) Open(ctx context.Context, name string) (io.ReadCloser, bundle.Meta, error) {
+func (s *slowRepository) Open(ctx context.Context, name string, offset int64) (io.ReadCloser, bundle.Meta, error) {
 	select {
 	case s.asked <- struct{}{}:
 	default:
@@ -36,7 +36,7 @@ func (s *slowRepository) Open(ctx context.Context, name string) (io.ReadCloser, 
 	case <-ctx.Done():
 		return nil, bundle.Meta{}, ctx.Err()
 	}
-	return s.Repository.Open(ctx, name)
+	return s.Repository.Open(ctx, name, offset)
 }
 
 // Weakness W30: changes waited for a running sync, with a slow repository for as long as that was slow.

@@ -227,8 +227,8 @@ type gatedRepository struct {
 	reading, release chan struct{}
 }
 
-func (g *gatedRepository) Open(ctx context.Context, name string) (io.ReadCloser, bundle.Meta, error) {
-	r, meta, err := g.Repository.Open(ctx, name)
+func (g *gatedRepository) Open(ctx context.Context, name string, offset int64) (io.ReadCloser, bundle.Meta, error) {
+	r, meta, err := g.Repository.Open(ctx, name, offset)
 	g.once.Do(func() {
 		close(g.reading)
 		<-g.release

@@ -21,6 +21,8 @@ func Run(t *testing.T, open func(t *testing.T) bundle.Repository) {
 		run  func(t *testing.T, r bundle.Repository)
 	}{
 		{"ReadsWhatWasStored", readsWhatWasStored},
+		{"ReadsFromAnOffset", readsFromAnOffset},
+		{"StatDescribes", statDescribes},
 		{"MissingBundle", missingBundle},
 		{"NameTaken", nameTaken},
 		{"CreateRaces", createRaces},
@@ -60,7 +62,7 @@ func create(t testing.TB, r bundle.Repository, name, content string, meta bundle
 
 func read(t testing.TB, r bundle.Repository, name string) (string, bundle.Meta) {
 	t.Helper()
-	body, meta, err := r.Open(context.Background(), name)
+	body, meta, err := r.Open(context.Background(), name, 0)
 	if err != nil {
 		t.Fatalf("open %s: %v", name, err)
 	}
@@ -75,7 +77,7 @@ func read(t testing.TB, r bundle.Repository, name string) (string, bundle.Meta) 
 func readsWhatWasStored(t *testing.T, r bundle.Repository) {
 	content := strings.Repeat("content ", 100_000)
 	upload := Upload(t, []byte(content))
-	want := bundle.Meta{Type: "zip", Hash: upload.HashBase64()}
+	want := bundle.Meta{Type: "zip", Hash: upload.HashBase64(), Entered: true}
 	if err := r.Create(context.Background(), "docs-1.2.0", upload, want); err != nil {
 		t.Fatal(err)
 	}
@@ -86,11 +88,37 @@ func readsWhatWasStored(t *testing.T, r bundle.Repository) {
 	}
 }
 
+func readsFromAnOffset(t *testing.T, r bundle.Repository) {
+	content := strings.Repeat("0123456789", 100_000)
+	create(t, r, "site", content, bundle.Meta{Type: "zip"})
+	for _, offset := range []int{1, 999_983, len(content) - 1, len(content), len(content) + 5} {
+		body, meta, err := r.Open(context.Background(), "site", int64(offset))
+		if err != nil {
+			t.Fatalf("offset %d: %v", offset, err)
+		}
+		got, err := io.ReadAll(body)
+		_ = body.Close()
+		if want := content[min(offset, len(content)):]; err != nil || string(got) != want || meta.Type != "zip" {
+			t.Errorf("offset %d: %d bytes of type %q, %v; want %d", offset, len(got), meta.Type, err, len(want))
+		}
+	}
+}
+
+func statDescribes(t *testing.T, r bundle.Repository) {
+	want := bundle.Meta{Type: "tar", Hash: "aGFzaA==", Signature: "c2lnbmF0dXJl", Entered: true}
+	create(t, r, "site", "content", want)
+	e, err := r.Stat(context.Background(), "site")
+	if err != nil || e.Name != "site" || e.Size != 7 || e.Meta != want || e.Modified.IsZero() {
+		t.Fatalf("%+v, %v; want 7 bytes with %+v", e, err, want)
+	}
+}
+
 func missingBundle(t *testing.T, r bundle.Repository) {
 	ctx := context.Background()
-	_, _, err := r.Open(ctx, "nothing")
+	_, _, err := r.Open(ctx, "nothing", 0)
+	_, statErr := r.Stat(ctx, "nothing")
 	for what, err := range map[string]error{
-		"Open": err, "SetMeta": r.SetMeta(ctx, "nothing", bundle.Meta{}), "Remove": r.Remove(ctx, "nothing"),
+		"Open": err, "Stat": statErr, "SetMeta": r.SetMeta(ctx, "nothing", bundle.Meta{}), "Remove": r.Remove(ctx, "nothing"),
 	} {
 		if !errors.Is(err, bundle.ErrNotFound) {
 			t.Errorf("%s: %v; want ErrNotFound", what, err)
@@ -162,7 +190,7 @@ func removedIsGone(t *testing.T, r bundle.Repository) {
 	if err := r.Remove(context.Background(), "site"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := r.Open(context.Background(), "site"); !errors.Is(err, bundle.ErrNotFound) {
+	if _, _, err := r.Open(context.Background(), "site", 0); !errors.Is(err, bundle.ErrNotFound) {
 		t.Fatalf("open after remove: %v", err)
 	}
 	create(t, r, "site", "two", bundle.Meta{Type: "tar"})
@@ -174,7 +202,7 @@ func removedIsGone(t *testing.T, r bundle.Repository) {
 func readerSurvivesRemove(t *testing.T, r bundle.Repository) {
 	content := strings.Repeat("x", 1<<20)
 	create(t, r, "site", content, bundle.Meta{Type: "zip"})
-	body, _, err := r.Open(context.Background(), "site")
+	body, _, err := r.Open(context.Background(), "site", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,9 +241,12 @@ func badNames(t *testing.T, r bundle.Repository) {
 		if err := r.Create(ctx, name, Upload(t, []byte("x")), bundle.Meta{}); err == nil {
 			t.Errorf("Create(%q) succeeded", name)
 		}
-		if body, _, err := r.Open(ctx, name); err == nil {
+		if body, _, err := r.Open(ctx, name, 0); err == nil {
 			_ = body.Close()
 			t.Errorf("Open(%q) succeeded", name)
+		}
+		if _, err := r.Stat(ctx, name); err == nil {
+			t.Errorf("Stat(%q) succeeded", name)
 		}
 		if err := r.SetMeta(ctx, name, bundle.Meta{}); err == nil {
 			t.Errorf("SetMeta(%q) succeeded", name)
@@ -230,11 +261,12 @@ func cancelledContext(t *testing.T, r bundle.Repository) {
 	create(t, r, "site", "x", bundle.Meta{Type: "zip"})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, _, openErr := r.Open(ctx, "site")
+	_, _, openErr := r.Open(ctx, "site", 0)
+	_, statErr := r.Stat(ctx, "site")
 	_, listErr := r.List(ctx)
 	for what, err := range map[string]error{
 		"Create": r.Create(ctx, "other", Upload(t, []byte("y")), bundle.Meta{}),
-		"Open":   openErr, "List": listErr,
+		"Open":   openErr, "Stat": statErr, "List": listErr,
 		"SetMeta": r.SetMeta(ctx, "site", bundle.Meta{Type: "tar"}), "Remove": r.Remove(ctx, "site"),
 	} {
 		if !errors.Is(err, context.Canceled) {
@@ -244,7 +276,7 @@ func cancelledContext(t *testing.T, r bundle.Repository) {
 	if got, meta := read(t, r, "site"); got != "x" || meta.Type != "zip" {
 		t.Errorf("a cancelled call changed the bundle: %q, %+v", got, meta)
 	}
-	if _, _, err := r.Open(context.Background(), "other"); !errors.Is(err, bundle.ErrNotFound) {
+	if _, _, err := r.Open(context.Background(), "other", 0); !errors.Is(err, bundle.ErrNotFound) {
 		t.Errorf("a cancelled Create stored something: %v", err)
 	}
 }
@@ -254,6 +286,9 @@ func typeFromName(t *testing.T, r bundle.Repository) {
 		create(t, r, name, "x", bundle.Meta{})
 		if _, meta := read(t, r, name); meta.Type != want {
 			t.Errorf("%s: type %q, want %q", name, meta.Type, want)
+		}
+		if e, err := r.Stat(context.Background(), name); err != nil || e.Meta.Type != want {
+			t.Errorf("%s: Stat says type %q, %v; want %q", name, e.Meta.Type, err, want)
 		}
 	}
 }
