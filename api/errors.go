@@ -39,6 +39,7 @@ var codes = [...]struct {
 	{CodeUnavailable, http.StatusServiceUnavailable, state.ErrUnavailable},
 	{CodeUnknown, http.StatusServiceUnavailable, state.ErrUnknown},
 	{CodeNotReady, http.StatusServiceUnavailable, nil},
+	{CodeReplicas, http.StatusServiceUnavailable, nil},
 	{CodeFrozen, http.StatusServiceUnavailable, nil},
 	{CodeDiskFull, http.StatusInsufficientStorage, nil},
 }

@@ -27,6 +27,9 @@ type Group interface {
 	// as asked; or until ctx ends. It returns who has not, and why: nobody if all members have. Members that are
 	// down are not waited for, but named.
 	WaitApplied(ctx context.Context, revision int64, domain string) []api.Waiting
+	// Call calls a route for nodes of another member, and returns the answer if it is one of success; its body is the
+	// caller's to close. What the member refused is an *api.Error in the error's chain.
+	Call(ctx context.Context, member string, r Request) (*http.Response, error)
 	// Verify returns which node a call with this body comes from, or [ErrRefused].
 	Verify(r *http.Request, body []byte) (node string, err error)
 }

@@ -99,6 +99,11 @@ func (s *SingleNode) WaitApplied(ctx context.Context, revision int64, domain str
 	return []api.Waiting{{Node: s.options.NodeName, Reason: straggles(status, revision)}}
 }
 
+// Call refuses: there is nobody else.
+func (s *SingleNode) Call(_ context.Context, member string, _ Request) (*http.Response, error) {
+	return nil, noMember(member)
+}
+
 // Verify refuses: there is nobody else.
 func (s *SingleNode) Verify(*http.Request, []byte) (string, error) {
 	return "", fmt.Errorf("%w: this node is alone", ErrRefused)

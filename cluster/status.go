@@ -76,8 +76,8 @@ type MemberStatus struct {
 	Lagging bool
 }
 
-// askTimeout bounds how long a member may take to say how it is.
-const askTimeout = 2 * time.Second
+// AskTimeout bounds how long a member may take to say how it is.
+const AskTimeout = 2 * time.Second
 
 // Statuses asks all members at once how they are, and returns what is known after two seconds at most, in the order
 // of their names. This node is among them even if it could not register.
@@ -115,7 +115,7 @@ func (c *Cluster) status(ctx context.Context, m Member) MemberStatus {
 		}
 		return s
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, AskTimeout)
 	defer cancel()
 	answer, err := c.peers.ask(ctx, m, Query{Full: true})
 	switch {

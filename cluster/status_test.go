@@ -47,7 +47,7 @@ func TestStatuses_AbsentMembersAreListedWithTheReason(t *testing.T) {
 	c.silent.Store(true)
 	began := time.Now()
 	s := find(t, a.cluster.Statuses(t.Context()), "c")
-	if took := time.Since(began); took > askTimeout+patience {
+	if took := time.Since(began); took > AskTimeout+patience {
 		t.Errorf("a silent member took %v", took)
 	}
 	if s.State != StateUnreachable || !strings.Contains(s.Reason, "in time") {

@@ -76,8 +76,7 @@ func TestW69_MaxAgeZeroMeansNever(t *testing.T) {
 func TestCheck_WhatIsNotSupportedYetRefusesToStart(t *testing.T) {
 	t.Parallel()
 	for text, key := range map[string]string{
-		"webserver: nginx": "webserver", "codesign: {required: true}": "codesign.required",
-		"disallowUnsignedApps: true": "codesign.required",
+		"webserver: nginx": "webserver",
 	} {
 		if f := one(t, text+"\n"); f.Key != key || f.Line != 5 || !strings.Contains(f.Message, "is not supported by this version yet") {
 			t.Errorf("%s: %v", text, f)
@@ -88,6 +87,19 @@ func TestCheck_WhatIsNotSupportedYetRefusesToStart(t *testing.T) {
 		if len(f) != 1 || f[0].Key != "repo.type" || !strings.Contains(f[0].Message, "not supported by this version yet: use local") {
 			t.Errorf("%s: %v", typ, f)
 		}
+	}
+}
+
+func TestCheck_RequiredSignaturesNeedAKey(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"codesign: {required: true}", "disallowUnsignedApps: true"} {
+		if f := one(t, text+"\n"); f.Key != "codesign.publicKey" || !strings.Contains(f.Message, "codesign.required is true") {
+			t.Errorf("%s: %v", text, f)
+		}
+	}
+	c, w := mustParse(t, minimal+"codesign: {required: true, publicKey: /etc/statiko/codesign.pem}\n", nil)
+	if !c.Codesign.Required || c.Codesign.PublicKey != "/etc/statiko/codesign.pem" || len(w) != 0 {
+		t.Errorf("%+v, warnings %v", c.Codesign, w)
 	}
 }
 

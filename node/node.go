@@ -110,7 +110,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	if n.certificate, err = openCertificate(c, dirs.misc, n.log); err != nil {
 		return err
 	}
-	if n.library, err = openLibrary(c, n.store, dirs, n.log.Named("bundle")); err != nil {
+	if n.library, err = openLibrary(c, n.store, server.Peers(func() cluster.Group { return n.group }), dirs, n.log.Named("bundle")); err != nil {
 		return err
 	}
 	if n.apiListener, err = listen(net.JoinHostPort(c.BindAddress, fmt.Sprint(c.Port)), "port"); err != nil {
@@ -131,7 +131,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	options := server.Options{
 		Store: n.store, Keyring: n.keyring, Reconciler: n.reconciler, Library: n.library, WebServer: n.web.Status,
 		NodeName: c.NodeName, Leader: n.elector.Leader, Version: o.Version, PSK: psk(c),
-		CORSOrigins: c.CORS.Origins, TemporaryDomain: c.TemporarySites.Domain,
+		CORSOrigins: c.CORS.Origins, TemporaryDomain: c.TemporarySites.Domain, KeepVersions: c.Repo.KeepVersions,
 		MaxStateSize: c.API.MaxStateSize, MaxUpload: c.Bundle.MaxUploadSize,
 		AllowWeakDH: c.TLS.DHParams.AllowWeak, DHBits: c.TLS.DHParams.Bits, Log: n.log.Named("api"),
 		Cluster: n.group, Ready: n.ready, Generating: n.dhProgress,
@@ -174,7 +174,7 @@ func (n *Node) Run(ctx context.Context) error {
 	work.Go(func() error { return n.elector.Run(leadCtx, n.duties) })
 	work.Go(func() error { return n.group.Run(workFailed) })
 	work.Go(func() error { n.certificate.watch(workFailed); return nil })
-	work.Go(func() error { n.takeUp(workFailed); return nil })
+	work.Go(func() error { return n.keepBundles(workFailed) })
 	g.Go(func() error { defer close(workDone); return work.Wait() })
 	if n.shared != nil {
 		// The lease outlives what hangs on it, so that leaving is said and not only noticed.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -69,8 +70,12 @@ func openStore(c *config.Config, k *secret.Keyring, log *zap.Logger) (state.Stor
 }
 
 // openLibrary is the one place that knows which repositories there are.
-func openLibrary(c *config.Config, store state.Store, dirs folders, log *zap.Logger) (*bundle.Library, error) {
-	var repo bundle.Repository
+func openLibrary(c *config.Config, store state.Store, peers bundle.Peers, dirs folders, log *zap.Logger) (*bundle.Library, error) {
+	signers, err := openSigners(c)
+	if err != nil {
+		return nil, err
+	}
+	var repo, cache bundle.Repository
 	switch c.Repo.Type {
 	case "local":
 		local, err := bundle.OpenLocal(c.Repo.Local.Path, log)
@@ -95,9 +100,26 @@ func openLibrary(c *config.Config, store state.Store, dirs folders, log *zap.Log
 		return nil, fmt.Errorf("open the folder of unpacked bundles (key appRoot): %w", err)
 	}
 	return bundle.NewLibrary(bundle.LibraryOptions{
-		Store: store, Repository: repo, Stager: stager, SpoolDir: dirs.spool, MaxUpload: c.Bundle.MaxUploadSize,
+		Store: store, Repository: repo, Cache: cache, Stager: stager, SpoolDir: dirs.spool, MaxUpload: c.Bundle.MaxUploadSize,
+		Peers: peers, Replicas: c.Repo.Replicas, Strict: c.Repo.StrictReplicas, Signers: signers,
 		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Log: log,
 	}), nil
+}
+
+// openSigners reads the keys whose signatures count.
+func openSigners(c *config.Config) (*bundle.Signers, error) {
+	text := []byte(c.Codesign.PublicKey)
+	if len(text) > 0 && !bytes.Contains(text, []byte("-----BEGIN")) {
+		var err error
+		if text, err = os.ReadFile(c.Codesign.PublicKey); err != nil {
+			return nil, fmt.Errorf("read the keys of signers (key codesign.publicKey): %w", err)
+		}
+	}
+	signers, err := bundle.NewSigners(c.Codesign.Required, text)
+	if err != nil {
+		return nil, fmt.Errorf("the keys of signers (key codesign.publicKey): %w", err)
+	}
+	return signers, nil
 }
 
 // openWebServer is the one place that knows which web servers there are.

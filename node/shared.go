@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"go.uber.org/zap"
-
 	"statiko/cluster"
 	"statiko/config"
 	"statiko/etcdclient"
@@ -153,26 +151,20 @@ func (n *Node) reconcileWhenLoaded(ctx context.Context) error {
 	}
 }
 
-// takeUpEvery is how often it is asked whether the state can be changed.
-const takeUpEvery = time.Second
+// healthEvery is how often it is asked whether the state can be changed.
+const healthEvery = time.Second
 
-// takeUp enters into the state what is in the repository only, such as the bundles of the earlier program, as soon
-// as the state can be changed.
-func (n *Node) takeUp(ctx context.Context) {
-	look := time.NewTicker(takeUpEvery)
+// keepBundles keeps the archives of bundles in step with the state. The first look waits until the state can be
+// changed, as what is in the repository only, such as the bundles of the earlier program, is entered into it.
+func (n *Node) keepBundles(ctx context.Context) error {
+	look := time.NewTicker(healthEvery)
 	defer look.Stop()
 	for !n.store.Health().Healthy {
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
-	taken, err := n.library.TakeUp(ctx)
-	if err != nil && ctx.Err() == nil {
-		n.log.Warn("the repository was not looked through", zap.Error(err))
-	}
-	if taken > 0 {
-		n.log.Info("took up bundles that were in the repository only", zap.Int("bundles", taken))
-	}
+	return n.library.Run(ctx)
 }

@@ -22,9 +22,11 @@ type Bundles interface {
 	Ready(app *state.App) (*bundle.Staged, bool)
 	// Ensure has the bundle fetched and unpacked, and returns it.
 	Ensure(ctx context.Context, app *state.App) (*bundle.Staged, error)
+	// Wanted tells whether the bundle is to be unpacked, whether or not a site serves it now.
+	Wanted(s *state.Snapshot, app *state.App) bool
 	// Kept returns what is unpacked under a digest, whether or not the state knows it.
 	Kept(sha256 string) (*bundle.Staged, bool)
-	// Collect removes what is unpacked and neither in the state nor among the digests in use.
+	// Collect removes what is unpacked, and neither wanted nor among the digests in use.
 	Collect(inUse map[string]bool) error
 }
 
@@ -207,6 +209,9 @@ func (r *Reconciler) pass(ctx context.Context) bool {
 	}
 	steps := Plan(View{Snapshot: s, Applied: r.applied, Staged: r.stagedNow, PairFor: certs.PairFor}, domains)
 	for _, app := range apps {
+		if !r.Bundles.Wanted(s, app) {
+			continue
+		}
 		if _, ready := r.Bundles.Ready(app); !ready {
 			r.stager.want(app)
 		}

@@ -33,7 +33,7 @@ func (s *Server) LocalStatus(ctx context.Context, q cluster.Query) cluster.NodeS
 		for site := range snap.Sites() {
 			full.Health = append(full.Health, s.siteHealth(site))
 		}
-		full.Quarantine = quarantined(snap)
+		full.Quarantine, full.Bundles = quarantined(snap), s.bundleNotes()
 		status.Full = &full
 	}
 	return status

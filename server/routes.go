@@ -51,15 +51,22 @@ func routes() []route {
 		route{"/leader/stepdown", required, m{"POST": (*Server).stepDown}},
 		route{"/store/accept", required, m{"POST": (*Server).acceptStore}},
 		route{cluster.StatusPath, nodes, m{"GET": (*Server).peerStatus}},
+		route{bundlesPath, nodes, m{"GET": (*Server).peerBundles}},
+		route{bundlesPath + "/{name}", nodes, m{"GET": (*Server).peerArchive, "POST": (*Server).peerOffer}},
 
 		route{"/site", required, m{"GET": (*Server).listSites, "POST": (*Server).createSite}},
 		route{"/site/{domain}", required, m{
 			"GET": (*Server).getSite, "PATCH": (*Server).changeSite, "DELETE": (*Server).deleteSite,
 		}},
-		route{"/site/{domain}/app", required, m{"POST": (*Server).deploy, "PUT": (*Server).deploy}},
+		route{"/site/{domain}/app", required, m{
+			"POST": (*Server).deploy, "PUT": (*Server).deploy, "DELETE": (*Server).undeploy,
+		}},
+		route{"/site/{domain}/rollback", required, m{"POST": (*Server).rollback}},
+		route{"/site/{domain}/history", required, m{"GET": (*Server).siteHistory}},
 
 		route{"/app", required, m{"GET": (*Server).listApps, "POST": unlessFrozen((*Server).uploadApp)}},
 		route{"/app/{name}", required, m{"POST": (*Server).setAppMetadata, "DELETE": (*Server).deleteApp}},
+		route{"/app/{name}/archive", required, m{"GET": (*Server).downloadApp}},
 
 		route{"/certificate", required, m{"GET": (*Server).listCertificates, "POST": (*Server).importCertificate}},
 		route{"/certificate/{name}", required, m{"DELETE": (*Server).deleteCertificate}},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -38,11 +39,23 @@ type Library interface {
 	Spool(ctx context.Context, r io.Reader) (*bundle.Spool, error)
 	// Add stores a bundle. The same content again is no error; other content under a taken name is ErrExists, and
 	// an archive, type, hash or signature that is none is ErrInvalid.
-	Add(ctx context.Context, spool *bundle.Spool, name, typ, signature, hash string) (int64, error)
+	Add(ctx context.Context, spool *bundle.Spool, name, typ, signature, hash string) (bundle.Added, error)
 	// SetMetadata replaces a bundle's signature and checks its hash.
 	SetMetadata(ctx context.Context, name, signature, hash string) (int64, error)
 	// Remove removes a bundle that no site uses.
 	Remove(ctx context.Context, name string) (int64, error)
+	// Pending tells whether a bundle cannot be deployed before its signature comes.
+	Pending(app *state.App) bool
+	// Fetch makes sure that this node has a bundle's archive, and opens it.
+	Fetch(ctx context.Context, app *state.App) (*os.File, error)
+	// Archive opens this node's archive of a bundle; [bundle.ErrNotFound] if it has none with this digest.
+	Archive(ctx context.Context, name, sha256 string) (*os.File, error)
+	// Accept fetches a bundle that another node offers.
+	Accept(ctx context.Context, node string, app *state.App) error
+	// Holdings tells how much of each bundle this node has.
+	Holdings(ctx context.Context) (map[string]bundle.Holding, error)
+	// Notes tells what happened to bundles within the last day.
+	Notes() []bundle.Note
 	// CheckDeploy tells whether a bundle can be served; what is wrong with it is ErrInvalid.
 	CheckDeploy(ctx context.Context, app *state.App) error
 }
@@ -79,6 +92,8 @@ type Options struct {
 	PSK string
 	// CORSOrigins are the origins, such as "https://manage.example.org", whose scripts may call the API.
 	CORSOrigins []string
+	// KeepVersions is how many versions of a site its history has; 0 means 5.
+	KeepVersions int
 	// TemporaryDomain is what generated names of temporary sites end in; "" means that there are none.
 	TemporaryDomain string
 	// MaxStateSize bounds a state document that is sent, in bytes; 0 means 256 MiB.
@@ -120,6 +135,7 @@ const (
 	defaultMaxStateSize = 256 << 20
 	defaultMaxUpload    = 2 << 30
 	defaultDHBits       = 2048
+	defaultKeepVersions = 5
 )
 
 // New checks the options and returns a Server. It opens and starts nothing.
@@ -144,6 +160,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.MaxUpload <= 0 {
 		o.MaxUpload = defaultMaxUpload
+	}
+	if o.KeepVersions <= 0 {
+		o.KeepVersions = defaultKeepVersions
 	}
 	if o.DHBits <= 0 {
 		o.DHBits = defaultDHBits

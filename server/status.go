@@ -41,7 +41,7 @@ func (s *Server) status(c *call) error {
 		code = http.StatusServiceUnavailable
 	}
 	if c.authenticated {
-		st.Quarantine = quarantined(snap)
+		st.Quarantine, st.Bundles = quarantined(snap), s.bundleNotes()
 	} else {
 		hide(&st, maskDomain)
 	}
@@ -145,6 +145,13 @@ func wireHealth(site *state.Site, is reconcile.SiteStatus) api.SiteHealth {
 		h.Time = &is.Time
 	}
 	return h
+}
+
+func (s *Server) bundleNotes() (list []api.BundleNote) {
+	for _, n := range s.Library.Notes() {
+		list = append(list, api.BundleNote{Time: n.Time, Bundle: n.Bundle, Text: n.Text})
+	}
+	return list
 }
 
 func quarantined(snap *state.Snapshot) []api.Quarantined {
