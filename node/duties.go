@@ -8,6 +8,7 @@ import (
 	"statiko/dhparams"
 	"statiko/leader"
 	"statiko/notify"
+	"statiko/temporary"
 )
 
 const day = 24 * time.Hour
@@ -35,9 +36,13 @@ func (n *Node) makeDuties(o Options) error {
 	if n.dh, err = n.makeDH(o); err != nil {
 		return err
 	}
+	sites, err := temporary.NewDuty(temporary.Options{Store: n.store, TTL: c.TemporarySites.TTL, Log: n.log.Named("temporary")})
+	if err != nil {
+		return err
+	}
 	n.duties = map[string]leader.Duty{
 		"certificates": certificates.Run, "expiring certificates": expiry.Run,
-		"notices": notices.Run, "DH parameters": n.dh.Run,
+		"notices": notices.Run, "DH parameters": n.dh.Run, "temporary sites": sites.Run,
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ var rooms = [][]string{
 	{"bundle/repotest"},
 	{"bundle"},
 	{"cluster"},
-	{"certs", "leader", "dhparams"},
+	{"certs", "leader", "dhparams", "temporary"},
 	{"etcdstore", "filestore"},
 	{"etcdclient"},
 	{"api"},
