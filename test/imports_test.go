@@ -15,6 +15,9 @@ import (
 // further down. Packages of one row do not import each other, except that a package may import what it contains.
 var rooms = [][]string{
 	{"test", "test/bench"},
+	{"test/chaos"},
+	{"test/history"},
+	{"test/cluster"},
 	{"test/etcdtest"},
 	{"cmd/node", "cmd/stkcli"},
 	{"cli"},
