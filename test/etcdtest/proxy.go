@@ -15,9 +15,10 @@ type Proxy struct {
 	listener net.Listener
 	done     sync.WaitGroup
 
-	mu    sync.Mutex
-	line  line
-	conns map[*net.TCPConn]struct{}
+	mu       sync.Mutex
+	line     line
+	accepted int
+	conns    map[*net.TCPConn]struct{}
 	// changed is closed, and replaced, when the line changes.
 	changed chan struct{}
 }
@@ -112,6 +113,9 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
+		p.mu.Lock()
+		p.accepted++
+		p.mu.Unlock()
 		p.done.Go(func() { p.serve(in.(*net.TCPConn)) })
 	}
 }
@@ -205,6 +209,13 @@ func (p *Proxy) pass(ctx context.Context, one piece) bool {
 			return false
 		}
 	}
+}
+
+// Accepted returns how many connections clients made so far.
+func (p *Proxy) Accepted() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.accepted
 }
 
 func (p *Proxy) hold(conns ...*net.TCPConn) bool {
