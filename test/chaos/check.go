@@ -42,7 +42,7 @@ func (s *Scene) Judge() {
 	if err := s.calls.Linearizable(2 * time.Minute); err != nil {
 		s.T.Error(err)
 	}
-	if err := s.views.Judge(s.calls.Calls()); err != nil {
+	if err := s.views.Judge(s.calls.Calls(), s.since); err != nil {
 		s.T.Error(err)
 	}
 	cluster.Must(s.T, cluster.Poll(90*time.Second, "etcd has exactly the sites and names of the nodes", func() error { return s.keysAre(sites) }))

@@ -60,9 +60,11 @@ func (s *Scene) Round(load Load, faults func()) {
 	s.begin()
 	began := time.Now()
 	first := s.Nodes[0].API(s.T)
-	if c := s.Restore(-1, s.Nodes[0], first, history.Sites{}); c.Result != history.OK {
+	c := s.Restore(-1, s.Nodes[0], first, history.Sites{})
+	if c.Result != history.OK {
 		s.T.Fatalf("the round cannot begin: %s %s", c.Result, c.Error)
 	}
+	s.since = c.Revision
 	ctx, stop := context.WithCancel(context.Background())
 	var work sync.WaitGroup
 	seed := s.random.Uint64()

@@ -26,9 +26,11 @@ type Scene struct {
 	// random chooses faults; one goroutine uses it.
 	random *rand.Rand
 	// round makes the names of each round its own.
-	round  int
-	calls  *history.Recorder
-	views  *history.Views
+	round int
+	calls *history.Recorder
+	views *history.Views
+	// since is the revision that the round began with.
+	since  int64
 	events events
 	// minds knows which nodes were disturbed.
 	minds minds

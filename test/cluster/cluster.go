@@ -41,7 +41,7 @@ type Options struct {
 	Etcd etcdtest.Options
 	// Links puts a proxy between each node and each member of etcd; see [Node.Links].
 	Links bool
-	// WebServer is the nodes' web.server, where the build knows more than one; "" leaves it out.
+	// WebServer is the nodes' webserver, where the build knows more than one; "" leaves it out.
 	WebServer string
 	// Settings are further settings of each node.
 	Settings []string
@@ -75,7 +75,7 @@ func NodesOn(t testing.TB, etcd *etcdtest.Cluster, o Options) []*Node {
 		"auth.psk.key=" + config.NewPSK(), "secretsEncryptionKey=" + config.NewEncryptionKey(),
 	}
 	if o.WebServer != "" {
-		common = append(common, "web.server="+o.WebServer)
+		common = append(common, "webserver="+o.WebServer)
 	}
 	common = append(common, o.Settings...)
 	var nodes []*Node

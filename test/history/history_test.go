@@ -101,7 +101,7 @@ func TestViews_FaultsAreFound(t *testing.T) {
 		for _, view := range test.views {
 			v.Note(view)
 		}
-		err := v.Judge(calls)
+		err := v.Judge(calls, 0)
 		if test.fault == "" && err != nil || test.fault != "" && (err == nil || !strings.Contains(err.Error(), test.fault)) {
 			t.Errorf("%s: %v", name, err)
 		}
