@@ -2,6 +2,7 @@ package test
 
 import (
 	"testing"
+	"time"
 
 	"statiko/test/chaos"
 	"statiko/test/cluster"
@@ -18,7 +19,9 @@ func TestChaos_Smoke(t *testing.T) {
 		for _, f := range chaos.Faults() {
 			switch f.Name {
 			case "a node is killed", "a node's connections with etcd are reset":
-				s.Apply(f)
+				mend := f.Begin(s)
+				cluster.Until(time.Now().Add(700 * time.Millisecond))
+				mend()
 			}
 		}
 	})

@@ -190,3 +190,38 @@ func (l *load) lastAdded() string {
 	}
 	return domain
 }
+
+// A node is started for the first time while etcd is away: its API is open, it is alive and not ready, refuses changes and
+// says why. When etcd comes, it is ready by itself.
+func TestOutage_FirstBootWithoutEtcdWaits(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, builtFast(t), 1, 1)
+	n := c.Nodes[0]
+	c.Etcd.Member(0).Kill()
+	n.Start(t)
+	awayReported(t, n)
+	asked := func(path string) int {
+		v := cluster.Visit(t, n)
+		p, err := v.Get("https://" + n.Address(n.APIPort) + path)
+		cluster.Must(t, err)
+		return p.Status
+	}
+	if alive, ready := asked("/healthz"), asked("/readyz"); alive != 200 || ready != 503 {
+		t.Errorf("/healthz answers %d, /readyz %d", alive, ready)
+	}
+	began := time.Now()
+	_, err := n.API(t).CreateSite(context.Background(), api.SiteCreate{Domain: "early.example.org"})
+	if _, err := cluster.Refused(err, time.Since(began)); err != nil {
+		t.Errorf("a change: %v", err)
+	}
+	c.Etcd.Member(0).Restart(t)
+	c.Etcd.AwaitReady(t)
+	cluster.Must(t, cluster.Poll(cluster.StartTimeout, "it is ready", func() error {
+		if status := asked("/readyz"); status != 200 {
+			return fmt.Errorf("/readyz answers %d", status)
+		}
+		return nil
+	}))
+	addSite(t, n.API(t), "docs.example.org")
+	c.Serves(t, 20*time.Second, "docs.example.org")
+}

@@ -51,7 +51,7 @@ func Time(t testing.TB, usual time.Duration) time.Duration {
 
 // Usual is the load of a random run: about a hundred calls a second, and a restore each few.
 func Usual() Load {
-	return Load{Writers: 6, Pause: 30 * time.Millisecond, Operators: 2, Rest: 4 * time.Second, Groups: 12, Names: 5}
+	return Load{Writers: 10, Pause: 30 * time.Millisecond, Operators: 2, Rest: 4 * time.Second, Groups: 16, Names: 5}
 }
 
 // Round lets clients work while the faults come, and judges.
@@ -81,18 +81,17 @@ func (s *Scene) Round(load Load, faults func()) {
 	s.T.Logf("round %d, %s: %s; %d different views", s.round, time.Since(began).Round(time.Second), s.calls.Summary(), s.views.Len())
 }
 
-// Random runs rounds until the time is over: each has some faults, all of which come before one comes again.
-func (s *Scene) Random(load Load, faults []Fault, time_ time.Duration) {
+// Random runs rounds until the time is over and each fault was there: all come before one comes again.
+func (s *Scene) Random(load Load, faults []Fault, least time.Duration) {
 	s.T.Helper()
-	end := time.Now().Add(time_)
+	end := time.Now().Add(least)
 	counts := map[string]int{}
 	var nodes, etcd []Fault
-	for next := true; next; next = time.Now().Before(end) {
+	for time.Now().Before(end) || len(counts) < len(faults) {
 		s.Round(load, func() {
 			for range 3 {
-				one := s.next(&nodes, faults, false)
-				both := []Fault{one}
-				if s.random.IntN(2) == 0 || len(nodes) == 0 {
+				both := []Fault{s.next(&nodes, faults, false)}
+				if len(counts) < len(faults) || s.random.IntN(2) == 0 {
 					both = append(both, s.next(&etcd, faults, true))
 				}
 				s.Apply(both...)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,7 +14,7 @@ import (
 )
 
 // Visitor asks a node for pages as a browser would that resolves every name to it. It trusts every certificate: the
-// tests look at them themselves.
+// tests look at them themselves. Ports other than 80 and 443 are taken as they are.
 type Visitor struct{ HTTP *http.Client }
 
 // NewVisitor returns a visitor of the node. Close it when done.
@@ -28,7 +29,7 @@ func NewVisitor(n *Node) *Visitor {
 				if err != nil {
 					return nil, err
 				}
-				return dialer.DialContext(ctx, "tcp", to[port])
+				return dialer.DialContext(ctx, "tcp", cmp.Or(to[port], addr))
 			},
 			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 			ForceAttemptHTTP2: true,
