@@ -67,6 +67,8 @@ type Reconciler struct {
 	all   bool
 	// unsettledSites wait for a certificate or a bundle.
 	unsettledSites map[string]bool
+	// refusedSites were refused by the web server twice in a row, and wait for a change of another.
+	refusedSites map[string]bool
 	// contents has the bundles that are or were served, by digest.
 	contents map[string]*content
 	status   Status
@@ -110,7 +112,7 @@ func New(o Options) *Reconciler {
 		records: records{dir: o.Dir},
 		look:    make(chan struct{}, 1),
 		sites:   map[string]*site{}, byPair: map[string]string{}, dirty: map[string]bool{}, all: true,
-		unsettledSites: map[string]bool{}, contents: map[string]*content{},
+		unsettledSites: map[string]bool{}, refusedSites: map[string]bool{}, contents: map[string]*content{},
 		status:    Status{Running: true, LastSync: o.Now()},
 		passEnded: make(chan struct{}),
 	}

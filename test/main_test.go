@@ -3,12 +3,13 @@ package test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"statiko/test/cluster"
 )
 
 // binFolder is below which the programs are built; TestMain sets it.
@@ -22,13 +23,7 @@ var fastPrograms = sync.OnceValues(func() (string, error) { return build("fast")
 
 func build(folder string, flags ...string) (string, error) {
 	dir := filepath.Join(binFolder, folder)
-	for name, pkg := range map[string]string{"statiko": "statiko/cmd/node", "stkcli": "statiko/cmd/stkcli"} {
-		args := append(append([]string{"build"}, flags...), "-o", filepath.Join(dir, name), pkg)
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
-		}
-	}
-	return dir, nil
+	return dir, cluster.Build(dir, flags...)
 }
 
 func TestMain(m *testing.M) {

@@ -40,18 +40,28 @@ var binary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv(envBinary); path != "" {
 		return path, nil
 	}
-	return built("etcd", serverPackage)
+	return built("etcd", "etcd", serverPackage)
 })
 
-var tool = sync.OnceValues(func() (string, error) { return built("etcdutl", toolPackage) })
+var tool = sync.OnceValues(func() (string, error) { return built("etcd", "etcdutl", toolPackage) })
 
-// built returns the path of a program of the module in test/etcd, which is kept in the user's cache.
-func built(name, pkg string) (string, error) {
+// Older returns the path of an older etcd server, of the module in test/etcd35 ("3.5") or test/etcd36 ("3.6").
+func Older(t testing.TB, version string) string {
+	t.Helper()
+	path, err := built("etcd"+strings.ReplaceAll(version, ".", ""), "etcd", serverPackage)
+	if err != nil {
+		t.Fatalf("etcd's server %s: %v", version, err)
+	}
+	return path
+}
+
+// built returns the path of a program of a module in test/, which is kept in the user's cache.
+func built(module, name, pkg string) (string, error) {
 	mod, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("go env GOMOD: %w", err)
 	}
-	folder := filepath.Join(filepath.Dir(strings.TrimSpace(string(mod))), "test", "etcd")
+	folder := filepath.Join(filepath.Dir(strings.TrimSpace(string(mod))), "test", module)
 	text, err := os.ReadFile(filepath.Join(folder, "go.mod"))
 	if err != nil {
 		return "", err

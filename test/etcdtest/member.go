@@ -10,6 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Member is one server.
@@ -19,6 +22,8 @@ type Member struct {
 	// client and peer are URLs, initial names all members.
 	client, peer, initial string
 	auth                  bool
+	// program is the server's path; "" means that of [Binary].
+	program string
 	// process is nil while the member does not run; exited is closed by whoever waits for it.
 	process *os.Process
 	exited  chan struct{}
@@ -29,13 +34,22 @@ type Member struct {
 // Endpoint returns the member's client URL.
 func (m *Member) Endpoint() string { return m.client }
 
+// Name returns the member's name.
+func (m *Member) Name() string { return m.name }
+
+// Log returns the path of the member's log.
+func (m *Member) Log() string { return m.logPath() }
+
 func (m *Member) logPath() string { return m.data + ".log" }
 
 // start starts the process. It dies with this one, however that ends.
 func (m *Member) start() error {
-	path, err := binary()
-	if err != nil {
-		return err
+	path := m.program
+	if path == "" {
+		var err error
+		if path, err = binary(); err != nil {
+			return err
+		}
 	}
 	log, err := os.OpenFile(m.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -109,6 +123,25 @@ func (m *Member) kill() {
 
 // Kill ends the member at once, as a crash does.
 func (m *Member) Kill() { m.kill() }
+
+// Running tells whether the member was started and not killed since.
+func (m *Member) Running() bool { return m.running() }
+
+// Replace ends the member with SIGTERM and starts it again with another server, as [Older] returns it, or with that of
+// [Binary] if the path is "". It does not wait; see [Cluster.AwaitReady].
+func (m *Member) Replace(t testing.TB, program string) {
+	t.Helper()
+	m.signal(t, syscall.SIGTERM)
+	select {
+	case <-m.exited:
+	case <-time.After(startTimeout):
+		t.Fatalf("etcd %s runs on after SIGTERM", m.name)
+	}
+	m.process, m.program = nil, program
+	if err := m.start(); err != nil {
+		t.Fatalf("start etcd %s: %v", m.name, err)
+	}
+}
 
 // Stop freezes the member: its connections stay open and nobody answers.
 func (m *Member) Stop(t testing.TB) {
@@ -238,3 +271,6 @@ func (m *Member) lastLog(lines int) string {
 	}
 	return strings.TrimSpace(string(bytes.Join(all, []byte("\n"))))
 }
+
+// Client returns a client of this member alone, which the caller closes.
+func (m *Member) Client() (*clientv3.Client, error) { return m.cluster.open(m.client) }
