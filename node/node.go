@@ -19,6 +19,7 @@ import (
 	"statiko/cluster"
 	"statiko/config"
 	"statiko/dhparams"
+	"statiko/health"
 	"statiko/leader"
 	"statiko/reconcile"
 	"statiko/secret"
@@ -49,6 +50,8 @@ type Node struct {
 	web         webserver.Server
 	webAddrs    []net.Addr
 	reconciler  *reconcile.Reconciler
+	// prober is nil without a web server.
+	prober *health.Prober
 	// shared is nil for a node with its state in a file.
 	shared *shared
 	// loaded is closed once there is a state.
@@ -123,8 +126,11 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	n.onClose("the web server", n.web.Close)
 	n.reconciler = reconcile.New(reconcile.Options{
 		Store: n.store, Keyring: n.keyring, Bundles: n.library, Server: n.web, Dir: dirs.served,
-		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Log: n.log.Named("reconcile"),
+		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Changed: n.changed, Log: n.log.Named("reconcile"),
 	})
+	if err := n.makeProber(); err != nil {
+		return err
+	}
 	if err := n.join(o, dirs); err != nil {
 		return err
 	}
@@ -138,6 +144,9 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	}
 	if n.shared != nil {
 		options.LeaderState, options.StepDown = n.shared.elector.State, n.shared.elector.StepDown
+	}
+	if n.prober != nil {
+		options.Health = n.prober
 	}
 	if n.server, err = server.New(options); err != nil {
 		return err
@@ -168,6 +177,9 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { defer close(apiDone); return n.runAPI(apiCtx) })
 	work, workFailed := errgroup.WithContext(workCtx)
 	work.Go(func() error { return n.reconcileWhenLoaded(workFailed) })
+	if n.prober != nil {
+		work.Go(func() error { return n.prober.Run(workFailed) })
+	}
 	// Leading ends first, whatever the API still has to answer, such as an upload: another node takes over at once.
 	leadCtx, stopLeading := context.WithCancel(workFailed)
 	defer stopLeading()

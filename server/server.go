@@ -58,6 +58,8 @@ type Options struct {
 	// NodeName is this node's name, sent in every answer; never empty.
 	NodeName string
 
+	// Health tells how sites are; nil means that they are as the Reconciler applied them.
+	Health Health
 	// Cluster knows the other nodes; nil means that there are none.
 	Cluster cluster.Group
 	// Leader returns the name of the node that leads, or false if nobody is known to; nil means nobody.
@@ -129,6 +131,9 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("server: a store, keyring, reconciler, library and web server are required")
 	case o.NodeName == "":
 		return nil, errors.New("server: the node has no name")
+	}
+	if o.Health == nil {
+		o.Health = appliedHealth{o.Reconciler}
 	}
 	if o.Leader == nil {
 		o.Leader = func() (string, bool) { return "", false }

@@ -21,6 +21,7 @@ var rooms = [][]string{
 	{"migrate"},
 	{"node"},
 	{"server"},
+	{"health"},
 	{"reconcile"},
 	{"webserver/builtin", "webserver/servertest"},
 	{"webserver"},
