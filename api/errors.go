@@ -40,6 +40,7 @@ var codes = [...]struct {
 	{CodeUnknown, http.StatusServiceUnavailable, state.ErrUnknown},
 	{CodeNotReady, http.StatusServiceUnavailable, nil},
 	{CodeFrozen, http.StatusServiceUnavailable, nil},
+	{CodeStopping, http.StatusConflict, nil},
 	{CodeDiskFull, http.StatusInsufficientStorage, nil},
 }
 

@@ -58,6 +58,8 @@ type Status struct {
 	NoLeaderSince *time.Time `json:"noLeaderSince,omitempty"`
 	// Version is the node's version.
 	Version string `json:"version,omitempty"`
+	// Draining is since when the node asks not to be sent visitors, which it serves all the same; null if it does not.
+	Draining *time.Time `json:"draining,omitempty"`
 	// Unregistered says why the other nodes of the cluster do not know that this one is up, such as that another has
 	// its name; "" if they do.
 	Unregistered string `json:"unregistered,omitempty"`

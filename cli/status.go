@@ -165,6 +165,9 @@ func (t *table) status(s *api.Status, more ...[2]string) {
 	if s.Version != "" {
 		t.row("Version", s.Version)
 	}
+	if s.Draining != nil {
+		t.row("Drained since", s.Draining.Format(time.RFC3339))
+	}
 	if s.Unregistered != "" && len(more) == 0 {
 		t.row("Not registered", s.Unregistered)
 	}

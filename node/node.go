@@ -162,9 +162,9 @@ func psk(c *config.Config) string {
 	return ""
 }
 
-// Run serves until ctx ends, then stops in order: leading and the API first, so that another node leads and nothing
-// new is accepted, then the reconciler, and the web server last. It returns nil if it was ctx that ended it. Run must
-// be called once.
+// Run serves until ctx ends, then stops in order: leading first, so that another node leads; then, after the time for
+// which load balancers are told to send visitors elsewhere (key drainDelay), the API, so that nothing new is accepted,
+// then the reconciler, and the web server last. It returns nil if it was ctx that ended it. Run must be called once.
 func (n *Node) Run(ctx context.Context) error {
 	// Each part is stopped by its own context, ended after that of the part that needs it.
 	g, failed := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -200,6 +200,7 @@ func (n *Node) Run(ctx context.Context) error {
 		case <-failed.Done():
 		}
 		stopLeading()
+		n.drain(failed)
 		stopAPI()
 		<-apiDone
 		stopWork()

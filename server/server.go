@@ -112,6 +112,7 @@ type Server struct {
 	public     http.Handler
 	// accepter is nil if the store has no such power.
 	accepter accepter
+	drain    *draining
 	// serving ends all waiting when it ends.
 	serving  context.Context
 	endWaits context.CancelFunc
@@ -161,7 +162,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{Options: o, psk: sha256.Sum256([]byte(o.PSK)), hasPSK: o.PSK != "", started: o.Now()}
 	s.PSK = ""
-	s.attempts = newAttempts(o.Now)
+	s.attempts, s.drain = newAttempts(o.Now), &draining{}
 	s.accepter = accepterOf(o.Store)
 	s.serving, s.endWaits = context.WithCancel(context.Background())
 	if s.Cluster == nil {
@@ -183,8 +184,8 @@ func New(o Options) (*Server, error) {
 // Handler returns the whole API.
 func (s *Server) Handler() http.Handler { return s.private }
 
-// PublicHandler returns the routes that the default site of the web server offers to everybody: /status, /info and
-// ACME challenges. Nobody is authenticated there, whatever is sent.
+// PublicHandler returns the routes that the default site of the web server offers to everybody: /status, /info,
+// /healthz, /readyz and ACME challenges. Nobody is authenticated there, whatever is sent.
 func (s *Server) PublicHandler() http.Handler { return s.public }
 
 // EndWaits has all requests that wait for something answer at once with how things are. It is for the time before the

@@ -116,6 +116,8 @@ func (s *Server) nodeStatus(snap *state.Snapshot) api.Status {
 	if st.Sync.LastSync.IsZero() {
 		st.Sync.LastSync = s.started
 	}
+	since, _ := s.drain.state()
+	st.Draining = timeOrNil(since)
 	var known bool
 	if st.Leader, known = s.Leader(); !known {
 		st.NoLeaderSince = timeOrNil(s.LeaderState().NobodySince)

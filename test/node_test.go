@@ -50,6 +50,7 @@ func configureNode(bin, dir string, settings ...string) (*node, error) {
 		"web.publicHttpsPort":  strconv.Itoa(n.httpsPort),
 		"tls.node.certificate": filepath.Join(dir, "node.crt"), "tls.node.key": filepath.Join(dir, "node.key"),
 		"log.format": "json", "tls.dhparams.generate": "never",
+		"drainDelay": "0", // no load balancer has to notice
 	}
 	for _, s := range settings {
 		key, value, ok := strings.Cut(s, "=")
