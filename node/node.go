@@ -141,6 +141,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 		MaxStateSize: c.API.MaxStateSize, MaxUpload: c.Bundle.MaxUploadSize,
 		AllowWeakDH: c.TLS.DHParams.AllowWeak, DHBits: c.TLS.DHParams.Bits, Log: n.log.Named("api"),
 		Cluster: n.group, Ready: n.ready, Generating: n.dhProgress,
+		Certificate: n.certificate.status,
 	}
 	if n.shared != nil {
 		options.LeaderState, options.StepDown = n.shared.elector.State, n.shared.elector.StepDown

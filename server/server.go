@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"statiko/api"
 	"statiko/bundle"
 	"statiko/cluster"
 	"statiko/dhparams"
@@ -71,6 +72,8 @@ type Options struct {
 	// Ready says why the node is not ready although it serves what it knew at its start; nil, or a nil error, means
 	// that it is.
 	Ready func() error
+	// Certificate tells of the node's own certificate; nil, or a nil result, means that there is none.
+	Certificate func() *api.NodeCertificate
 	// Generating tells whether this node is making Diffie-Hellman parameters, and how far that has come; nil means
 	// never.
 	Generating func() (dhparams.Progress, bool)
@@ -141,6 +144,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
+	}
+	if o.Certificate == nil {
+		o.Certificate = func() *api.NodeCertificate { return nil }
 	}
 	if o.Generating == nil {
 		o.Generating = func() (dhparams.Progress, bool) { return dhparams.Progress{}, false }

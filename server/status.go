@@ -118,6 +118,7 @@ func (s *Server) nodeStatus(snap *state.Snapshot) api.Status {
 	}
 	since, _ := s.drain.state()
 	st.Draining = timeOrNil(since)
+	st.Certificate = s.Certificate()
 	var known bool
 	if st.Leader, known = s.Leader(); !known {
 		st.NoLeaderSince = timeOrNil(s.LeaderState().NobodySince)
