@@ -201,8 +201,10 @@ type Leader struct{ LeaseTTL time.Duration }
 
 // Notifications says how an administrator is told.
 type Notifications struct {
-	Method  string // "off" or "webhook"
-	Webhook struct{ URL, PayloadKey string }
+	// Patience is for how long a site or node fails before that is told.
+	Patience time.Duration
+	Method   string // "off" or "webhook"
+	Webhook  struct{ URL, PayloadKey string }
 }
 
 // Log configures logging.
