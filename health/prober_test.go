@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -313,7 +314,22 @@ func TestReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if got := reach(l.Addr()); !strings.HasPrefix(got, "127.0.0.1:") {
+	if got := reach(l.Addr()); len(got) != 2 || !strings.HasPrefix(got[0], "127.0.0.1:") || !strings.HasPrefix(got[1], "[::1]:") {
 		t.Errorf("a server on all addresses is visited at %s", got)
 	}
+	one := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: 443}
+	if got := reach(one); len(got) != 1 || got[0] != "127.0.0.2:443" {
+		t.Errorf("a server on one address is visited at %s", got)
+	}
+	six, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6: %v", err)
+	}
+	defer six.Close()
+	port := six.Addr().(*net.TCPAddr).Port
+	conn, err := dialFirst(t.Context(), &net.Dialer{}, reach(&net.TCPAddr{IP: net.IPv6zero, Port: port}))
+	if err != nil {
+		t.Fatalf("a server that only IPv6 reaches: %v", err)
+	}
+	_ = conn.Close()
 }

@@ -101,19 +101,19 @@ func plain(ctx context.Context, timeout time.Duration, err error) error {
 
 // newClient returns a client that reaches every host at the web server's addresses. Each request has a connection of
 // its own, as the handshake is part of what is looked at.
-func newClient(plainAddress, secureAddress string, timeout time.Duration) *http.Client {
+func newClient(plain, secure []string, timeout time.Duration) *http.Client {
 	// net/http lets dialing go on when the request was given up, so it has a limit of its own.
 	dialer := &net.Dialer{Timeout: timeout}
 	return &http.Client{
 		Transport: &http.Transport{
 			DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return dialer.DialContext(ctx, "tcp", plainAddress)
+				return dialFirst(ctx, dialer, plain)
 			},
 			DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 				ctx, cancel := context.WithTimeout(ctx, timeout)
 				defer cancel()
-				return dialTLS(ctx, dialer, secureAddress, address)
+				return dialTLS(ctx, dialer, secure, address)
 			},
 		},
 		CheckRedirect: func(next *http.Request, via []*http.Request) error {
@@ -131,16 +131,16 @@ func newClient(plainAddress, secureAddress string, timeout time.Duration) *http.
 
 // dialTLS shakes hands as a visitor of the host in address does. Whether the world trusts the certificate is not the
 // web server's business; that it is the site's own is.
-func dialTLS(ctx context.Context, dialer *net.Dialer, secureAddress, address string) (net.Conn, error) {
+func dialTLS(ctx context.Context, dialer *net.Dialer, to []string, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := dialer.DialContext(ctx, "tcp", secureAddress)
+	conn, err := dialFirst(ctx, dialer, to)
 	if err != nil {
 		return nil, err
 	}
-	secure := tls.Client(conn, &tls.Config{
+	shaken := tls.Client(conn, &tls.Config{
 		ServerName: host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			v, ok := ctx.Value(visitKey{}).(*visit)
@@ -150,21 +150,37 @@ func dialTLS(ctx context.Context, dialer *net.Dialer, secureAddress, address str
 			return nil
 		},
 	})
-	if err := secure.HandshakeContext(ctx); err != nil {
+	if err := shaken.HandshakeContext(ctx); err != nil {
 		_ = conn.Close() // the handshake's error counts
 		return nil, err
 	}
-	return secure, nil
+	return shaken, nil
 }
 
-// reach returns how this machine reaches a listener.
-func reach(a net.Addr) string {
+// dialFirst connects to the first of the addresses that can be connected to.
+func dialFirst(ctx context.Context, dialer *net.Dialer, to []string) (conn net.Conn, err error) {
+	for _, address := range to {
+		var failed error
+		if conn, failed = dialer.DialContext(ctx, "tcp", address); failed == nil {
+			return conn, nil
+		}
+		if err == nil {
+			err = failed
+		}
+	}
+	return nil, err
+}
+
+// reach returns at which addresses this machine reaches a listener: one on all addresses at those of the loopback, of
+// which a machine may lack one.
+func reach(a net.Addr) []string {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
-		return a.String()
+		return []string{a.String()}
 	}
 	if tcp.IP == nil || tcp.IP.IsUnspecified() {
-		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+		port := strconv.Itoa(tcp.Port)
+		return []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("::1", port)}
 	}
-	return tcp.String()
+	return []string{tcp.String()}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"statiko/api"
@@ -9,6 +10,9 @@ import (
 
 // draining is whether the node asks not to be sent visitors.
 type draining struct {
+	// active is read with each request of a visitor.
+	active atomic.Bool
+
 	mu sync.Mutex
 	// since is when it began; zero if the node is not drained.
 	since time.Time
@@ -24,6 +28,7 @@ func (d *draining) begin(now time.Time, stopping bool) time.Time {
 		d.since = now
 	}
 	d.stopping = d.stopping || stopping
+	d.active.Store(true)
 	return d.since
 }
 
@@ -35,6 +40,7 @@ func (d *draining) end() bool {
 		return false
 	}
 	d.since = time.Time{}
+	d.active.Store(false)
 	return true
 }
 
@@ -50,10 +56,7 @@ func (d *draining) state() (since time.Time, stopping bool) {
 func (s *Server) Drain() time.Time { return s.drain.begin(s.Now(), true) }
 
 // Draining tells whether the node asks not to be sent visitors.
-func (s *Server) Draining() bool {
-	since, _ := s.drain.state()
-	return !since.IsZero()
-}
+func (s *Server) Draining() bool { return s.drain.active.Load() }
 
 // startDrain answers POST /drain.
 func (s *Server) startDrain(c *call) error {

@@ -53,9 +53,9 @@ func (n *notices) about(part string) (count int, all []string) {
 	return count, all
 }
 
-// A site that fails on all nodes of a cluster is told of once, and once when it is well again, though each node sees
+// W66: a site that fails on all nodes of a cluster is told of once, and once when it is well again, though each node sees
 // it and leaders change in between: one is killed, one stopped.
-func TestNotices_OncePerClusterHoweverOftenLeadersChange(t *testing.T) {
+func TestW66_AFailingSiteIsToldOncePerCluster(t *testing.T) {
 	t.Parallel()
 	told := newNotices(t)
 	var broken atomic.Bool
