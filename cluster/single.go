@@ -84,7 +84,16 @@ func (s *SingleNode) Self(ctx context.Context, q Query) NodeStatus {
 
 // Statuses is [Group]'s.
 func (s *SingleNode) Statuses(ctx context.Context) []MemberStatus {
-	self := s.Self(ctx, Query{Full: true})
+	return s.statuses(ctx, Query{Full: true})
+}
+
+// Unwell is [Group]'s.
+func (s *SingleNode) Unwell(ctx context.Context) []MemberStatus {
+	return s.statuses(ctx, Query{Unwell: true})
+}
+
+func (s *SingleNode) statuses(ctx context.Context, q Query) []MemberStatus {
+	self := s.Self(ctx, q)
 	all := []MemberStatus{{Member: s.Members()[0], State: StateUp, Node: &self}}
 	judge(all)
 	return all

@@ -6,6 +6,7 @@ import (
 
 	"statiko/certs"
 	"statiko/dhparams"
+	"statiko/health"
 	"statiko/leader"
 	"statiko/notify"
 	"statiko/temporary"
@@ -44,6 +45,20 @@ func (n *Node) makeDuties(o Options) error {
 		"certificates": certificates.Run, "expiring certificates": expiry.Run,
 		"notices": notices.Run, "DH parameters": n.dh.Run, "temporary sites": sites.Run,
 	}
+	return nil
+}
+
+// addHealthDuty adds the duty that asks the nodes of the group how they are.
+func (n *Node) addHealthDuty() error {
+	patience := n.config.Notifications.Patience
+	watch, err := health.NewDuty(health.DutyOptions{
+		Store: n.store, Nodes: n.group, Node: n.config.NodeName, Patience: patience, Every: min(time.Minute, patience/2),
+		Log: n.log.Named("health"),
+	})
+	if err != nil {
+		return err
+	}
+	n.duties["health"] = watch.Run
 	return nil
 }
 

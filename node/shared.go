@@ -86,9 +86,10 @@ func (n *Node) join(o Options, dirs folders) error {
 			Store: n.store, NodeName: c.NodeName, Local: local, Address: address, Pin: n.Pin(),
 			Version: o.Version, WebServer: c.WebServer, Log: n.log.Named("cluster"),
 		})
-		return nil
+	} else if err := n.joinShared(o, dirs, local, address); err != nil {
+		return err
 	}
-	return n.joinShared(o, dirs, local, address)
+	return n.addHealthDuty()
 }
 
 func (n *Node) joinShared(o Options, dirs folders, local cluster.Local, address string) error {

@@ -43,6 +43,9 @@ type Options struct {
 	// AllowProxy has the hosts that manifests may pass requests on to.
 	AllowProxy []string
 
+	// Changed is told at the end of each pass, before Status tells of it, the domains for which the pass changed, or
+	// tried to change, what is served. It must not block. It may be nil.
+	Changed func(domains []string)
 	// Period is how often everything is looked at even if nothing happened; 0 means one minute.
 	Period time.Duration
 	Log    *zap.Logger
@@ -224,6 +227,7 @@ func (r *Reconciler) pass(ctx context.Context) bool {
 	if everything && err == nil {
 		untidy = r.Bundles.Collect(r.inUse())
 	}
+	r.tell(steps)
 	r.end(s, asked, err, untidy)
 	if fault := errors.Join(err, untidy); fault != nil && ctx.Err() == nil {
 		r.Log.Error("the pass did not complete", zap.Error(fault))
@@ -295,6 +299,26 @@ func (r *Reconciler) end(s *state.Snapshot, asked int64, err, untidy error) {
 	close(r.passEnded)
 	r.passEnded = make(chan struct{})
 }
+
+// tell says which domains the steps were about.
+func (r *Reconciler) tell(steps []Step) {
+	if r.Changed == nil {
+		return
+	}
+	var domains []string
+	for _, step := range steps {
+		if step.Action == Serve || step.Action == Remove {
+			domains = append(domains, step.Domain)
+		}
+	}
+	if len(domains) > 0 {
+		r.Changed(domains)
+	}
+}
+
+// Served returns what is served for a domain; false if nothing is. Two equal values mean that nothing was changed in
+// between.
+func (r *Reconciler) Served(domain string) (Applied, bool) { return r.applied(domain) }
 
 func (r *Reconciler) applied(domain string) (Applied, bool) {
 	r.mu.Lock()

@@ -24,6 +24,7 @@ var rooms = [][]string{
 	{"migrate"},
 	{"node"},
 	{"server"},
+	{"health"},
 	{"reconcile"},
 	{"webserver/builtin", "webserver/servertest"},
 	{"webserver"},

@@ -56,7 +56,7 @@ func Configure(bin, dir string, settings ...string) (*Node, error) {
 		"web.httpAddress": n.Address(n.HTTPPort), "web.httpsAddress": n.Address(n.HTTPSPort),
 		"web.publicHttpsPort":  strconv.Itoa(n.HTTPSPort),
 		"tls.node.certificate": filepath.Join(dir, "node.crt"), "tls.node.key": filepath.Join(dir, "node.key"),
-		"log.format": "json", "tls.dhparams.generate": "never",
+		"log.format": "json", "tls.dhparams.generate": "never", "drainDelay": "0", // no load balancer has to notice
 	}
 	for _, s := range settings {
 		key, value, ok := strings.Cut(s, "=")
