@@ -1,17 +1,13 @@
 package etcdtest
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"statiko/test/programs"
 )
 
 // envBinary names a binary of etcd to use instead of the one that is built.
@@ -45,58 +41,8 @@ var binary = sync.OnceValues(func() (string, error) {
 
 var tool = sync.OnceValues(func() (string, error) { return built("etcdutl", toolPackage) })
 
-// built returns the path of a program of the module in test/etcd, which is kept in the user's cache.
-func built(name, pkg string) (string, error) {
-	mod, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("go env GOMOD: %w", err)
-	}
-	folder := filepath.Join(filepath.Dir(strings.TrimSpace(string(mod))), "test", "etcd")
-	text, err := os.ReadFile(filepath.Join(folder, "go.mod"))
-	if err != nil {
-		return "", err
-	}
-	version := regexp.MustCompile(regexp.QuoteMeta(pkg) + ` (v\S+)`).FindSubmatch(text)
-	if version == nil {
-		return "", fmt.Errorf("%s does not require %s", folder, pkg)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	cache = filepath.Join(cache, "statiko-test")
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
-	return build(folder, pkg, filepath.Join(cache, name+"-"+string(version[1])))
-}
-
-// build makes the program unless it is there. Tests of several packages run at the same time, and only one of them
-// builds.
-func build(folder, pkg, path string) (string, error) {
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return "", err
-	}
-	defer lock.Close()
-	for {
-		if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	c := exec.Command("go", "build", "-o", path+".new", pkg)
-	c.Dir = folder
-	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
-	}
-	return path, os.Rename(path+".new", path)
-}
+// built returns the path of a program of the module in test/etcd.
+func built(name, pkg string) (string, error) { return programs.Built("etcd", name, pkg) }
 
 // help is what the binary says about its flags.
 var help = sync.OnceValue(func() string {

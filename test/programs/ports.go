@@ -1,4 +1,4 @@
-package etcdtest
+package programs
 
 import (
 	"fmt"
@@ -13,8 +13,8 @@ const (
 	highestPort = 32000
 )
 
-// freePorts returns ports of the loopback that nobody listens on.
-func freePorts(n int) ([]int, error) {
+// FreePorts returns ports of the loopback that nobody listens on.
+func FreePorts(n int) ([]int, error) {
 	var ports []int
 	var held []net.Listener
 	defer func() {
