@@ -15,7 +15,8 @@ import (
 // further down. Packages of one row do not import each other, except that a package may import what it contains.
 var rooms = [][]string{
 	{"test", "test/bench"},
-	{"test/etcdtest"},
+	{"test/etcdtest", "test/objecttest"},
+	{"test/programs"},
 	{"cmd/node", "cmd/stkcli"},
 	{"cli"},
 	{"migrate"},
@@ -24,7 +25,8 @@ var rooms = [][]string{
 	{"reconcile"},
 	{"webserver/builtin", "webserver/servertest"},
 	{"webserver"},
-	{"bundle/repotest"},
+	{"bundle/repotest", "bundle/s3repo", "bundle/azurerepo"},
+	{"bundle/objectstore"},
 	{"bundle"},
 	{"cluster"},
 	{"certs", "leader", "dhparams"},
