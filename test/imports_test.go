@@ -126,6 +126,22 @@ func TestEveryPackageHasExactlyOneComment(t *testing.T) {
 	}
 }
 
+// Managing a node needs none of its parts: stkcli stays small.
+func TestCommandLineCarriesNoServers(t *testing.T) {
+	for _, p := range list(t) {
+		if p.ImportPath != "statiko/cmd/stkcli" {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if dep == "statiko/node" || dep == "statiko/bundle/s3repo" || dep == "statiko/bundle/azurerepo" || dep == "statiko/webserver/builtin" {
+				t.Errorf("stkcli depends on %s", dep)
+			}
+		}
+		return
+	}
+	t.Error("there is no stkcli")
+}
+
 // Exits, signals and the environment are the programs' business, and nothing happens at import time.
 func TestCodeKeepsHabits(t *testing.T) {
 	for _, p := range list(t) {
