@@ -82,12 +82,6 @@ func TestCheck_WhatIsNotSupportedYetRefusesToStart(t *testing.T) {
 			t.Errorf("%s: %v", text, f)
 		}
 	}
-	for _, typ := range []string{"s3", "minio", "azure", "azureblob"} {
-		f := faultsOf(t, strings.Replace(minimal, "type: local", "type: "+typ, 1), nil)
-		if len(f) != 1 || f[0].Key != "repo.type" || !strings.Contains(f[0].Message, "not supported by this version yet: use local") {
-			t.Errorf("%s: %v", typ, f)
-		}
-	}
 }
 
 func TestCheck_RequiredSignaturesNeedAKey(t *testing.T) {

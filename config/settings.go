@@ -103,9 +103,11 @@ type Repo struct {
 	Local struct{ Path string }
 	S3    struct {
 		AccessKeyID, SecretAccessKey, Bucket, Endpoint string
+		Region                                         string // "" asks the server
 		NoTLS                                          bool
 	}
-	Azure          struct{ Account, Container, AccessKey string }
+	// Azure.Endpoint is a URL; "" means that of the public cloud.
+	Azure          struct{ Account, Container, AccessKey, Endpoint string }
 	KeepVersions   int
 	Replicas       int
 	StrictReplicas bool

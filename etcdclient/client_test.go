@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"statiko/test/etcdtest"
+	"statiko/test/programs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -249,7 +250,7 @@ func TestConnections_OfAQuietClientStay(t *testing.T) {
 	}
 	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	var endpoints []string
-	var proxies []*etcdtest.Proxy
+	var proxies []*programs.Proxy
 	for _, m := range c.Members() {
 		p := m.Proxy(t)
 		proxies, endpoints = append(proxies, p), append(endpoints, p.Endpoint())

@@ -116,6 +116,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	if n.library, err = openLibrary(c, n.store, server.Peers(func() cluster.Group { return n.group }), dirs, n.log.Named("bundle")); err != nil {
 		return err
 	}
+	n.onClose("the repository", closeRepository(n.library.Repository))
 	if n.apiListener, err = listen(net.JoinHostPort(c.BindAddress, fmt.Sprint(c.Port)), "port"); err != nil {
 		return err
 	}
@@ -185,6 +186,7 @@ func (n *Node) Run(ctx context.Context) error {
 	leadCtx, stopLeading := context.WithCancel(workFailed)
 	defer stopLeading()
 	work.Go(func() error { return n.elector.Run(leadCtx, n.duties) })
+	work.Go(func() error { n.watchRepository(workFailed); return nil })
 	work.Go(func() error { return n.group.Run(workFailed) })
 	work.Go(func() error { n.certificate.watch(workFailed); return nil })
 	work.Go(func() error { return n.keepBundles(workFailed) })

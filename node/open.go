@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"statiko/bundle"
+	"statiko/bundle/objectstore"
 	"statiko/config"
 	"statiko/filestore"
 	"statiko/secret"
@@ -84,7 +85,11 @@ func openLibrary(c *config.Config, store state.Store, peers bundle.Peers, dirs f
 		}
 		repo = local
 	default:
-		return nil, fmt.Errorf("repo.type: %q is not a repository of this version", c.Repo.Type)
+		store, err := openRemote(c, objectstore.Policy{}, log)
+		if err != nil {
+			return nil, err
+		}
+		repo = store
 	}
 	if err := emptyFolder(dirs.spool); err != nil {
 		return nil, fmt.Errorf("remove what a crash left of uploads (key appRoot): %w", err)

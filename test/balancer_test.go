@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"statiko/test/cluster"
-	"statiko/test/etcdtest"
+	"statiko/test/programs"
 )
 
 // balancer is a load balancer in front of a cluster, configured as docs/load-balancing.md says.
@@ -81,7 +81,7 @@ func (b *balancer) configure(t testing.TB, config string, nodes []*cluster.Node)
 // startBalancer starts haproxy or nginx before the nodes. It ends with the test.
 func startBalancer(t testing.TB, name string, nodes []*cluster.Node) *balancer {
 	t.Helper()
-	ports, err := etcdtest.FreePorts(2)
+	ports, err := programs.FreePorts(2)
 	cluster.Must(t, err)
 	b := &balancer{name: name, http: ports[0], https: ports[1], sendsToTheReady: name == "haproxy"}
 	program, dir := balancerProgram(t, name), t.TempDir()

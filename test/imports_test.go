@@ -18,7 +18,8 @@ var rooms = [][]string{
 	{"test/chaos"},
 	{"test/history"},
 	{"test/cluster"},
-	{"test/etcdtest"},
+	{"test/etcdtest", "test/objecttest"},
+	{"test/programs"},
 	{"cmd/node", "cmd/stkcli"},
 	{"cli"},
 	{"migrate"},
@@ -28,7 +29,8 @@ var rooms = [][]string{
 	{"reconcile"},
 	{"webserver/builtin", "webserver/servertest"},
 	{"webserver"},
-	{"bundle/repotest"},
+	{"bundle/repotest", "bundle/s3repo", "bundle/azurerepo"},
+	{"bundle/objectstore"},
 	{"bundle"},
 	{"cluster"},
 	{"certs", "leader", "dhparams", "temporary"},
@@ -126,6 +128,22 @@ func TestEveryPackageHasExactlyOneComment(t *testing.T) {
 			t.Errorf("%s has %d package comments, want exactly one", p.ImportPath, n)
 		}
 	}
+}
+
+// Managing a node needs none of its parts: stkcli stays small.
+func TestCommandLineCarriesNoServers(t *testing.T) {
+	for _, p := range list(t) {
+		if p.ImportPath != "statiko/cmd/stkcli" {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if dep == "statiko/node" || dep == "statiko/bundle/s3repo" || dep == "statiko/bundle/azurerepo" || dep == "statiko/webserver/builtin" {
+				t.Errorf("stkcli depends on %s", dep)
+			}
+		}
+		return
+	}
+	t.Error("there is no stkcli")
 }
 
 // Exits, signals and the environment are the programs' business, and nothing happens at import time.

@@ -15,8 +15,8 @@ import (
 // binFolder is below which the programs are built; TestMain sets it.
 var binFolder string
 
-// programs builds both programs, once for all tests, with the race detector, and returns their folder.
-var programs = sync.OnceValues(func() (string, error) { return build("race", "-race") })
+// racePrograms builds both programs, once for all tests, with the race detector, and returns their folder.
+var racePrograms = sync.OnceValues(func() (string, error) { return build("race", "-race") })
 
 // fastPrograms are the same without the race detector, for tests in which a lot is compressed or measured.
 var fastPrograms = sync.OnceValues(func() (string, error) { return build("fast") })
@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 // built returns the folder of the programs.
 func built(t testing.TB) string {
 	t.Helper()
-	dir, err := programs()
+	dir, err := racePrograms()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,10 +5,11 @@ import (
 	"time"
 
 	"statiko/test/etcdtest"
+	"statiko/test/programs"
 )
 
 // Links are a node's lines to the members of etcd.
-type Links []*etcdtest.Proxy
+type Links []*programs.Proxy
 
 func newLinks(t testing.TB, etcd *etcdtest.Cluster) (links Links, endpoints []string) {
 	t.Helper()
@@ -20,26 +21,26 @@ func newLinks(t testing.TB, etcd *etcdtest.Cluster) (links Links, endpoints []st
 }
 
 // Cut closes all connections of the node with etcd, and new ones at once, until Mend.
-func (l Links) Cut() { l.each((*etcdtest.Proxy).Cut) }
+func (l Links) Cut() { l.each((*programs.Proxy).Cut) }
 
 // Reset is Cut with a reset of each connection.
-func (l Links) Reset() { l.each((*etcdtest.Proxy).Reset) }
+func (l Links) Reset() { l.each((*programs.Proxy).Reset) }
 
 // Silence lets nothing through until Mend, and closes nothing.
-func (l Links) Silence() { l.each((*etcdtest.Proxy).Silence) }
+func (l Links) Silence() { l.each((*programs.Proxy).Silence) }
 
 // Drop closes the connections that there are now.
-func (l Links) Drop() { l.each((*etcdtest.Proxy).Drop) }
+func (l Links) Drop() { l.each((*programs.Proxy).Drop) }
 
 // Mend ends what the others began.
-func (l Links) Mend() { l.each((*etcdtest.Proxy).Mend) }
+func (l Links) Mend() { l.each((*programs.Proxy).Mend) }
 
 // Slow makes each way take so long, and lets so many bytes a second through each connection (any number if 0).
 func (l Links) Slow(delay time.Duration, rate int) {
-	l.each(func(p *etcdtest.Proxy) { p.Slow(delay, rate) })
+	l.each(func(p *programs.Proxy) { p.Slow(delay, rate) })
 }
 
-func (l Links) each(do func(*etcdtest.Proxy)) {
+func (l Links) each(do func(*programs.Proxy)) {
 	for _, p := range l {
 		do(p)
 	}

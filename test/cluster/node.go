@@ -16,7 +16,7 @@ import (
 
 	"statiko/api"
 	"statiko/config"
-	"statiko/test/etcdtest"
+	"statiko/test/programs"
 )
 
 // StartTimeout is how long a node may take until its API answers, on a busy machine with the race detector.
@@ -43,7 +43,7 @@ type Node struct {
 // Configure prepares a node in dir without writing anything. Settings are "key=value" with keys as in the
 // configuration; an empty value takes a setting away.
 func Configure(bin, dir string, settings ...string) (*Node, error) {
-	ports, err := etcdtest.FreePorts(3)
+	ports, err := programs.FreePorts(3)
 	if err != nil {
 		return nil, err
 	}

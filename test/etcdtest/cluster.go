@@ -14,6 +14,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"statiko/test/programs"
 )
 
 // Options say how a cluster is made. The zero value is one member without TLS and authentication.
@@ -92,7 +94,7 @@ func startIn(folder string, o Options) (c *Cluster, err error) {
 
 func start(folder string, o Options) (*Cluster, error) {
 	c := &Cluster{options: o}
-	ports, err := FreePorts(2 * o.Members)
+	ports, err := programs.FreePorts(2 * o.Members)
 	if err != nil {
 		return nil, err
 	}

@@ -1,19 +1,21 @@
-package etcdtest
+package programs
 
 import (
 	"context"
 	"net"
-	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// Proxy stands between a client and a member, so that the line of one client alone can be cut, silenced and slowed.
+// Proxy stands between a client and a server, so that the line of one client alone can be cut, silenced and slowed.
 type Proxy struct {
 	target   string
 	listener net.Listener
 	done     sync.WaitGroup
+	// passed counts the bytes that went in both directions.
+	passed atomic.Int64
 
 	mu       sync.Mutex
 	line     line
@@ -21,6 +23,8 @@ type Proxy struct {
 	conns    map[*net.TCPConn]struct{}
 	// changed is closed, and replaced, when the line changes.
 	changed chan struct{}
+	// after is how many bytes may still pass until a cut; 0 means that none is waiting.
+	after int64
 }
 
 // line says what becomes of what is sent.
@@ -32,18 +36,14 @@ type line struct {
 	rate  int
 }
 
-// Proxy returns a proxy of the member, which ends with the test.
-func (m *Member) Proxy(t testing.TB) *Proxy {
+// NewProxy returns a proxy of the server at host:port, which ends with the test.
+func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
-	u, err := url.Parse(m.client)
-	if err != nil {
-		t.Fatal(err)
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{target: u.Host, listener: l, conns: map[*net.TCPConn]struct{}{}, changed: make(chan struct{})}
+	p := &Proxy{target: target, listener: l, conns: map[*net.TCPConn]struct{}{}, changed: make(chan struct{})}
 	p.done.Go(p.accept)
 	t.Cleanup(func() {
 		l.Close()
@@ -54,7 +54,38 @@ func (m *Member) Proxy(t testing.TB) *Proxy {
 }
 
 // Endpoint returns the proxy's URL.
-func (p *Proxy) Endpoint() string { return "http://" + p.listener.Addr().String() }
+func (p *Proxy) Endpoint() string { return "http://" + p.Address() }
+
+// Address returns the proxy's host:port.
+func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// CutAfter has the proxy [Proxy.Cut] itself when this many further bytes have passed.
+func (p *Proxy) CutAfter(bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.after = bytes
+}
+
+// IsCut tells whether the connections are cut.
+func (p *Proxy) IsCut() bool {
+	l, _ := p.now()
+	return l.cut
+}
+
+// Passed returns how many bytes went through, in both directions.
+func (p *Proxy) Passed() int64 { return p.passed.Load() }
+
+// count counts bytes on their way.
+func (p *Proxy) count(n int) {
+	p.passed.Add(int64(n))
+	p.mu.Lock()
+	reached := p.after > 0 && p.after <= int64(n)
+	p.after = max(p.after-int64(n), 0)
+	p.mu.Unlock()
+	if reached {
+		p.Cut()
+	}
+}
 
 // set changes the line. If drop is set, the connections that there are end; with reset they end in the middle of
 // what is sent, as the receiver sees too.
@@ -174,6 +205,7 @@ func (p *Proxy) pipe(ctx context.Context, end func(), to, from net.Conn) {
 		buffer := make([]byte, 32<<10)
 		n, err := from.Read(buffer)
 		if n > 0 {
+			p.count(n)
 			l, _ := p.now()
 			select {
 			case pieces <- piece{buffer[:n], time.Now().Add(l.delay)}:
