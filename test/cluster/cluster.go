@@ -71,7 +71,7 @@ func NodesOn(t testing.TB, etcd *etcdtest.Cluster, o Options) []*Node {
 	common := []string{
 		"state.store=etcd", "state.etcd.address=" + strings.Join(etcd.Endpoints(), ","),
 		fmt.Sprintf("state.etcd.timeout=%d", StoreTimeout.Milliseconds()), fmt.Sprintf("leader.leaseTTL=%.0f", LeaseTTL.Seconds()),
-		"cluster.advertise=127.0.0.1", "repo.local.path=" + t.TempDir(),
+		"cluster.advertise=127.0.0.1",
 		"auth.psk.key=" + config.NewPSK(), "secretsEncryptionKey=" + config.NewEncryptionKey(),
 	}
 	if o.WebServer != "" {
