@@ -156,15 +156,13 @@ func (a *app) send(ctx context.Context, c *api.Client, name string, r *archive, 
 	if sign != nil && sign.bits() == 0 && completed.Revision < 0 {
 		a.warn("the node is of the earlier program, which takes Ed25519 signatures for none")
 	}
-	if result.Pending = completed.Pending; result.Pending {
-		a.warn("%s is pending: codesign.required asks for a signature, and it has none, so that it cannot be deployed; upload it again with --signing-key", name)
-	}
-	switch {
-	case wait == 0 || waiting != nil:
-	case result.Pending:
-		waiting = &failure{code: ExitNotApplied, message: name + " is stored, but pending, so that no node unpacks it",
-			hint: "upload it again with --signing-key"}
-	default:
+	result.Pending = completed.Pending
+	switch why := "codesign.required asks for a signature, and it has none, so that it cannot be deployed"; {
+	case result.Pending && wait == 0:
+		a.warn("%s is pending: %s; upload it again with --signing-key", name, why)
+	case result.Pending && waiting == nil:
+		waiting = &failure{code: ExitNotApplied, message: name + " is stored, but pending: " + why, hint: "upload it again with --signing-key"}
+	case wait > 0 && waiting == nil:
 		waiting = a.unpacked(ctx, c, name, wait, until)
 	}
 	return result, waiting
