@@ -140,8 +140,8 @@ func (n nodeReader) Read(b []byte) (int, error) {
 	return k, err
 }
 
-// createFile is writeFile for a file that must not be there, for everybody to read: [fs.ErrExist] if it is, before
-// anything is written or after, and then it stays as it is.
+// createFile is writeFile for a file that must not be there: [fs.ErrExist] if it is, before anything is written or
+// after, and then it stays as it is.
 func createFile(path string, write func(io.Writer) error) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fs.ErrExist
