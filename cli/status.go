@@ -205,6 +205,17 @@ func (t *table) status(s *api.Status, more ...[2]string) {
 		}
 		t.row(q.Kind+" "+q.Name, q.Reason)
 	}
+	for i, n := range s.Bundles {
+		if i == 0 {
+			t.w.WriteByte('\n')
+			t.line("What happened to bundles")
+		}
+		text := n.Text
+		if n.Bundle != "" {
+			text = n.Bundle + ": " + text
+		}
+		t.row(n.Time.Format(time.RFC3339), text)
+	}
 }
 
 // detail puts a reason in brackets behind a value.

@@ -246,7 +246,7 @@ func TestScripts_AllAreThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"W28-W69-configuration", "story", "W53-wrong-key", "W9-W16-state-faults", "W46-W51-archives", "W14-W32-manifest", "W70-folder", "busy-port", "disk-full", "init"} {
+	for _, want := range []string{"W28-W69-configuration", "story", "W53-wrong-key", "W9-W16-state-faults", "W46-W51-archives", "W14-W32-manifest", "W70-folder", "signing", "versions", "busy-port", "disk-full", "init"} {
 		if !slices.Contains(files, filepath.Join("testdata", "script", want+".txtar")) {
 			t.Errorf("the scenario %s is missing", want)
 		}
