@@ -312,7 +312,10 @@ func descriptors(t testing.TB) int {
 func TestProber_ManySites(t *testing.T) {
 	w := newWorld(t, nil)
 	w.run()
-	const count = 300
+	count := 300
+	if os.Getenv("STATIKO_SOAK") == "1" {
+		count = 10_000
+	}
 	w.add("a.test", nil)
 	pair, applied := w.pairs["a.test"], w.applied["a.test"]
 	applied.PairRevision = 0 // they share a certificate, which so is not compared
