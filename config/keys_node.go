@@ -59,12 +59,12 @@ func nodeKeys() []key {
 			doc: "Keeps this node from ever leading its cluster. The leader makes certificates and Diffie-Hellman parameters, " +
 				"so at least one node must be allowed to lead.",
 		}, {
-			name: "drainDelay", env: []string{"DRAIN_DELAY"}, unit: time.Second, defText: "5s with `state.store: etcd`, else 0",
+			name: "drainDelay", env: []string{"DRAIN_DELAY"}, unit: time.Second, defText: "5s with `state.store: etcd`, 0 without and with `webserver: none`",
 			field: func(c *Config) any { return &c.DrainDelay },
 			doc: "For how long a node that is told to stop goes on serving while `/readyz` answers 503, so that load balancers " +
 				"send visitors to other nodes before it is gone. It should be longer than they need to notice.",
 			check: func(l *loader) {
-				if !l.isSet() && l.State.Store == "etcd" {
+				if !l.isSet() && l.State.Store == "etcd" && l.WebServer != "none" {
 					l.DrainDelay = 5 * time.Second
 				}
 				l.durations(l.DrainDelay, 0, 10*time.Minute)

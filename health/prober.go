@@ -50,8 +50,10 @@ const (
 	// tries is how often a site that is not known to fail is visited before it counts as failing, so that a machine
 	// that is busy for a moment is no fault of the site.
 	tries = 2
-	// patience is for how long a change that is not probed yet counts as work in progress.
-	patience = 30 * time.Second
+	// patience is for how long after the newest change one that is not visited yet counts as work in progress.
+	patience = 10 * time.Second
+	// fewSites is how many sites may change at once and still be visited before all others.
+	fewSites = 100
 	// sweepEvery is how often it is looked whose turn it is.
 	sweepEvery = time.Second
 	// againAfter is after which part of Every a failing site is visited again, 5 s of 5 minutes; it doubles with each
@@ -69,9 +71,11 @@ type Prober struct {
 
 	mu    sync.Mutex
 	sites map[string]*site
-	// urgent and routine are domains whose turn it is, in order; the second waits for the first.
+	// urgent and routine are domains whose turn it is, in order; the second waits for the first. Those that were
+	// visited meanwhile are passed over.
 	urgent, routine []string
-	// pending are the domains that changed, or that somebody asked for, and were not visited since.
+	// pending are the domains that changed, or that somebody asked for, and were not visited since; true says that
+	// they are among urgent.
 	pending map[string]bool
 	// busy are the domains that are being visited; true says that they have to be visited again then.
 	busy map[string]bool
@@ -140,29 +144,37 @@ func (p *Prober) Run(ctx context.Context) error {
 	}
 }
 
-// Changed has the domains visited soon, because what is served for them may have changed. It does not block.
+// Changed has the domains visited soon, because what is served for them may have changed: few before all others. It
+// does not block.
 func (p *Prober) Changed(domains []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, d := range domains {
-		p.want(d)
+		p.want(d, len(domains) <= fewSites)
 	}
 	p.poke()
 }
 
 // want has a domain visited soon. p.mu is held.
-func (p *Prober) want(domain string) {
+func (p *Prober) want(domain string, urgent bool) {
 	p.newest = p.o.Now()
 	if _, busy := p.busy[domain]; busy {
 		p.pending[domain], p.busy[domain] = true, true
-	} else if !p.pending[domain] {
+		return
+	}
+	hurried, wanted := p.pending[domain]
+	switch {
+	case urgent && !hurried:
 		p.pending[domain] = true
 		p.urgent = append(p.urgent, domain)
+	case !urgent && !wanted:
+		p.pending[domain] = false
+		p.routine = append(p.routine, domain)
 	}
 }
 
-// Pending tells whether something that changed has not been visited since, so that Site may tell of it wrongly. After
-// half a minute without another change it says no, whatever is left.
+// Pending tells whether something that changed has not been visited since, so that Site may tell of it wrongly. Ten
+// seconds after the newest change it says no, whatever is left: thousands of sites that changed at once take longer.
 func (p *Prober) Pending() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -234,7 +246,7 @@ func (p *Prober) sweep() {
 	defer p.mu.Unlock()
 	for _, d := range served {
 		if p.sites[d] == nil {
-			p.want(d)
+			p.want(d, false)
 		}
 	}
 	for d, s := range p.sites {

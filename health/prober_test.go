@@ -221,6 +221,34 @@ func TestProber_ResultsAreOfWhatIsServedNow(t *testing.T) {
 	}
 }
 
+// One site that changes is not kept waiting by thousands that changed before it.
+func TestProber_FewGoBeforeMany(t *testing.T) {
+	w := newWorld(t, nil)
+	w.add("a.test", nil)
+	w.prober.pending, w.prober.urgent = map[string]bool{}, nil
+	var many []string
+	for i := range 5 * fewSites {
+		many = append(many, fmt.Sprintf("s%d.test", i))
+	}
+	w.prober.Changed(append(many, "a.test"))
+	w.prober.Changed([]string{"a.test"})
+	w.prober.Changed([]string{"a.test"})
+	if d, ok := w.prober.take(); !ok || d != "a.test" {
+		t.Fatalf("first is %q", d)
+	}
+	w.prober.done("a.test")
+	for range many {
+		d, ok := w.prober.take()
+		if !ok || d == "a.test" {
+			t.Fatalf("then %q, %t", d, ok)
+		}
+		w.prober.done(d)
+	}
+	if d, ok := w.prober.take(); ok || w.prober.Pending() {
+		t.Errorf("at last %q; pending: %t", d, w.prober.Pending())
+	}
+}
+
 // A change that cannot be visited for long does not count as work in progress for ever.
 func TestProber_PendingHasAnEnd(t *testing.T) {
 	now := time.Now()
@@ -284,7 +312,10 @@ func descriptors(t testing.TB) int {
 func TestProber_ManySites(t *testing.T) {
 	w := newWorld(t, nil)
 	w.run()
-	const count = 300
+	count := 300
+	if os.Getenv("STATIKO_SOAK") == "1" {
+		count = 10_000
+	}
 	w.add("a.test", nil)
 	pair, applied := w.pairs["a.test"], w.applied["a.test"]
 	applied.PairRevision = 0 // they share a certificate, which so is not compared

@@ -66,9 +66,11 @@ func (d *Duty) due(s *state.Snapshot, findings []finding, prefix string, now tim
 			due = append(due, change{f, about, before, m.next(f.ill(), now), seen.since})
 		}
 	}
-	for about := range d.seen {
-		if strings.HasPrefix(about, prefix) && !current[about] && prefix == sitePrefix {
-			delete(d.seen, about) // well, and never told to be anything else
+	if prefix == sitePrefix { // nodes that do not answer stay as they were seen
+		for about := range d.seen {
+			if strings.HasPrefix(about, prefix) && !current[about] {
+				delete(d.seen, about) // well, and never told to be anything else
+			}
 		}
 	}
 	return due

@@ -37,11 +37,13 @@ func (p *Prober) take() (domain string, ok bool) {
 		} else {
 			domain, p.routine = p.routine[0], p.routine[1:]
 		}
+		_, due := p.pending[domain]
 		if s := p.sites[domain]; s != nil {
+			due = due || s.queued
 			s.queued = false
 		}
-		if _, busy := p.busy[domain]; busy {
-			continue // it is visited right now
+		if _, busy := p.busy[domain]; busy || !due {
+			continue // it is being visited, or was since
 		}
 		p.busy[domain] = false
 		if len(p.urgent)+len(p.routine) > 0 {
@@ -64,7 +66,7 @@ func (p *Prober) done(domain string) {
 		p.poke()
 		return
 	}
-	if !p.pending[domain] {
+	if _, wanted := p.pending[domain]; !wanted {
 		return
 	}
 	delete(p.pending, domain)

@@ -83,7 +83,7 @@ func (n *Node) join(o Options, dirs folders) error {
 	if n.shared == nil {
 		n.elector = leader.NewStatic(c.NodeName, n.log.Named("leader"))
 		n.group = cluster.Single(cluster.SingleOptions{
-			Store: n.store, NodeName: c.NodeName, Local: local, Address: address, Pin: n.Pin(),
+			Store: n.store, NodeName: c.NodeName, Local: local, Address: address, Pin: n.Pin,
 			Version: o.Version, WebServer: c.WebServer, Log: n.log.Named("cluster"),
 		})
 	} else if err := n.joinShared(o, dirs, local, address); err != nil {

@@ -71,7 +71,11 @@ func (v *visitors) visit(ctx context.Context, b *balancer, how string) {
 	}
 	kept := client()
 	defer kept.CloseIdleConnections()
-	pause := time.NewTicker(10 * time.Millisecond)
+	every := 25 * time.Millisecond
+	if soak() {
+		every = 5 * time.Millisecond
+	}
+	pause := time.NewTicker(every)
 	defer pause.Stop()
 	for ctx.Err() == nil {
 		c := kept

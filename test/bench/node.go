@@ -34,6 +34,7 @@ auth:
     enabled: true
     key: {{.PSK}}
 secretsEncryptionKey: "{{.Key}}"
+drainDelay: 0
 {{with .Cluster}}cluster:
   advertise: 127.0.0.1:{{$.API}}
 state:
