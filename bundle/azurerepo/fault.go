@@ -63,6 +63,12 @@ func (r *Repository) explain(err error) error {
 		return &fault{fmt.Sprintf("Azure Storage at %s: no token for the service principal: correct azure.tenantId, azure.clientId and azure.clientSecret: HTTP %d",
 			r.endpoint, denied.RawResponse.StatusCode), err}
 	}
+	if none, ok := errors.AsType[*noToken](err); ok {
+		host := r.cloud().ActiveDirectoryAuthorityHost
+		if fault := objectstore.NetworkFault(none.err, "the way to "+host, "see what answers for "+host); fault != nil {
+			return fmt.Errorf("Azure Storage at %s: no token for the service principal: %w", r.endpoint, fault)
+		}
+	}
 	if fault := objectstore.NetworkFault(err, "repo.azure.account and repo.azure.endpoint", "correct repo.azure.endpoint"); fault != nil {
 		return fmt.Errorf("Azure Storage at %s: %w", r.endpoint, fault)
 	}
@@ -81,6 +87,9 @@ func (r *Repository) explain(err error) error {
 		}
 	case bloberror.AuthorizationFailure, bloberror.AuthorizationPermissionMismatch, bloberror.InsufficientAccountPermissions:
 		words = fmt.Sprintf("this is not allowed in the container %s: grant the role of docs/repositories.md, and see the account's network rules: ", r.o.Container)
+		if r.o.AccessKey != "" { // which may do everything
+			words = "this is not allowed: see the account's network rules, and correct repo.azure.account and repo.azure.accessKey: "
+		}
 	}
 	return &fault{fmt.Sprintf("Azure Storage at %s: %s%s (HTTP %d)", r.endpoint, words, codeOf(err), status), err}
 }

@@ -45,10 +45,14 @@ func (f fault) Unwrap() error { return f.err }
 
 // cause leaves out the request's address, which says no more than the key.
 func cause(err error) string {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err.Error()
+	u, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err.Error()
 	}
-	return err.Error()
+	if g, ok := errors.AsType[*gaveUp](err); ok {
+		return u.Err.Error() + g.words()
+	}
+	return u.Err.Error()
 }
 
 func isURL(err error) bool {

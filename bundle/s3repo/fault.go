@@ -54,14 +54,18 @@ func (r *Repository) explain(err error) error {
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, objectstore.ErrChanged) {
 		return err
 	}
-	if fault := objectstore.NetworkFault(err, "repo.s3.endpoint", "correct repo.s3.endpoint, or set repo.s3.noTLS to true"); fault != nil {
+	where := "repo.s3.endpoint"
+	if r.o.NoTLS {
+		where += " and repo.s3.noTLS" // some servers of TLS close a connection without
+	}
+	if fault := objectstore.NetworkFault(err, where, "correct repo.s3.endpoint, or set repo.s3.noTLS to true"); fault != nil {
 		return fmt.Errorf("S3 at %s: %w", r.o.Endpoint, fault)
 	}
 	words := ""
 	switch answer := answer(err); answer.Code {
 	case minio.NoSuchBucket:
 		words = fmt.Sprintf("there is no bucket %s: make it, or correct repo.s3.bucket", r.o.Bucket)
-	case "InvalidAccessKeyId":
+	case "InvalidAccessKeyId", "XAdminUserNotFound":
 		words = "the access key id is not known: correct repo.s3.accessKeyId"
 	case "SignatureDoesNotMatch":
 		words = "the secret does not belong to the access key id: correct repo.s3.secretAccessKey"
@@ -75,11 +79,11 @@ func (r *Repository) explain(err error) error {
 			words += ", which is " + answer.Region
 		}
 	default:
-		if answer.StatusCode == http.StatusBadRequest && !r.o.NoTLS {
-			break
-		}
-		if answer.StatusCode == http.StatusBadRequest && r.o.NoTLS {
+		switch {
+		case answer.StatusCode == http.StatusBadRequest && r.o.NoTLS:
 			words = "the request was not understood; if the server speaks TLS, set repo.s3.noTLS to false"
+		case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
+			words = "access is refused: see repo.s3.accessKeyId, its secret and its permissions"
 		}
 	}
 	if words == "" {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Process is a child process. It dies with this one, however that ends.
@@ -63,6 +64,19 @@ func (p *Process) Kill() {
 	// It may have ended by itself.
 	_ = p.process.Kill()
 	<-p.exited
+}
+
+// endTimeout is how long a process may take to end when it is asked to.
+const endTimeout = 10 * time.Second
+
+// End asks the process to end, and kills it if it does not in time.
+func (p *Process) End() {
+	_ = p.process.Signal(syscall.SIGTERM) // it may have ended by itself
+	select {
+	case <-p.exited:
+	case <-time.After(endTimeout):
+		p.Kill()
+	}
 }
 
 // Stop freezes the process: its connections stay open and nobody answers.
