@@ -15,7 +15,7 @@ import (
 // NetworkFault words a fault that did not come as a server's answer, and says which key to look at: endpoint is the
 // key that says where the server is, plain what to do if it speaks no TLS. It returns nil for other errors.
 func NetworkFault(err error, endpoint, plain string) error {
-	if err == nil || isDisk(err) {
+	if err == nil || IsDisk(err) {
 		return nil
 	}
 	var dns *net.DNSError
@@ -73,8 +73,8 @@ func isTLS(err error) bool {
 	return verify || alert || authority || isPlain(err)
 }
 
-// isDisk tells whether it is this machine's file that could not be read.
-func isDisk(err error) bool {
+// IsDisk tells whether it is this machine's file that could not be read.
+func IsDisk(err error) bool {
 	_, ok := errors.AsType[*fs.PathError](err)
 	return ok
 }

@@ -121,5 +121,5 @@ func Transient(err error) bool {
 	if errors.Is(err, ErrStalled) {
 		return true
 	}
-	return !errors.Is(err, context.Canceled) && !isTLS(err) && !isDisk(err)
+	return !errors.Is(err, context.Canceled) && !isTLS(err) && !IsDisk(err)
 }

@@ -14,6 +14,7 @@ import (
 
 	"statiko/bundle"
 	"statiko/bundle/objectstore"
+	"statiko/state"
 )
 
 // Remote is a server with a proxy before it, and repositories on it.
@@ -177,8 +178,8 @@ func uploadLeavesNothing(t *testing.T, remote Remote) {
 	remote.Proxy.CutAfter(int64(3 * remote.PartSize))
 	upload := Upload(t, Content(8*remote.PartSize))
 	err := r.Create(t.Context(), "site", upload, bundle.Meta{})
-	if err == nil || !strings.Contains(err.Error(), "cannot be reached") || !strings.Contains(err.Error(), "endpoint") {
-		t.Fatalf("%v; want that the server cannot be reached, and the key", err)
+	if err == nil || !strings.Contains(err.Error(), "cannot be reached") || !strings.Contains(err.Error(), "endpoint") || !errors.Is(err, state.ErrUnavailable) {
+		t.Fatalf("%v; want that the server cannot be reached, the key, and state.ErrUnavailable", err)
 	}
 	remote.Proxy.Mend()
 	gone(t, r, "site")

@@ -48,12 +48,18 @@ func transient(err error) bool {
 	return a.StatusCode == http.StatusTooManyRequests || a.StatusCode >= 500 && a.StatusCode != http.StatusNotImplemented
 }
 
-// explain words an error for people: what is wrong, and which key to look at.
+// explain words an error for people: what is wrong, and which key to look at. What the server or the way to it is at
+// fault for is a [state.ErrUnavailable].
 func (r *Repository) explain(err error) error {
 	if err == nil || errors.Is(err, bundle.ErrNotFound) || errors.Is(err, bundle.ErrExists) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, objectstore.ErrChanged) {
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, objectstore.ErrChanged) || objectstore.IsDisk(err) {
 		return err
 	}
+	return objectstore.Unavailable(r.words(err))
+}
+
+// words is explain without the sentinel.
+func (r *Repository) words(err error) error {
 	where := "repo.s3.endpoint"
 	if r.o.NoTLS {
 		where += " and repo.s3.noTLS" // some servers of TLS close a connection without

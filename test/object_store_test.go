@@ -1,0 +1,164 @@
+package test
+
+import (
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"statiko/test/objecttest"
+)
+
+// objectStore is a server that a node keeps its bundles in.
+type objectStore struct {
+	// settings are the node's.
+	settings []string
+	// secret must be nowhere.
+	secret string
+	// proxy is between the two.
+	proxy interface {
+		Cut()
+		Mend()
+	}
+}
+
+func s3Store(t *testing.T) objectStore {
+	s := objecttest.StartS3(t, objecttest.Pair{})
+	proxy := s.Proxy(t)
+	return objectStore{proxy: proxy, secret: objecttest.S3SecretAccessKey, settings: []string{
+		"repo.type=minio", "repo.s3.endpoint=" + proxy.Address(), "repo.s3.noTLS=true", "repo.s3.bucket=" + s.Bucket(t),
+		"repo.s3.accessKeyId=" + objecttest.S3AccessKeyID, "repo.s3.secretAccessKey=" + objecttest.S3SecretAccessKey,
+	}}
+}
+
+func azureStore(t *testing.T) objectStore {
+	s := objecttest.StartAzure(t, objecttest.Pair{})
+	proxy := s.Proxy(t)
+	return objectStore{proxy: proxy, secret: objecttest.AzureAccessKey, settings: []string{
+		"repo.type=azureblob", "repo.azure.endpoint=" + proxy.Endpoint() + "/" + objecttest.AzureAccount,
+		"repo.azure.account=" + objecttest.AzureAccount, "repo.azure.accessKey=" + objecttest.AzureAccessKey,
+		"repo.azure.container=" + path.Base(s.Container(t).URL()),
+	}}
+}
+
+// statiko runs the node's program with the node's configuration, and returns what it printed.
+func (n *node) statiko(t testing.TB, args ...string) (out string, exit int) {
+	t.Helper()
+	p, err := startProcess(n.dir, filepath.Join(t.TempDir(), "statiko"), cleanEnv("HOME="+n.dir, "GO_ENV=production"),
+		filepath.Join(n.bin, "statiko"), append(args, "--config", n.configFile())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+	return string(p.log()), p.cmd.ProcessState.ExitCode()
+}
+
+func TestObjectStores(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(*testing.T) objectStore{"S3": s3Store, "Azure": azureStore} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := start(t)
+			servesWhileItsStoreIsAway(t, store)
+			if t.Failed() {
+				return
+			}
+			checkNamesTheFault(t, store)
+		})
+	}
+}
+
+// A node keeps its bundles in an object store. While that is away, sites are served, bundles that the node has are
+// deployed, also after a restart of the node, and uploads fail with the reason and leave nothing.
+func servesWhileItsStoreIsAway(t *testing.T, store objectStore) {
+	n := newNode(t, store.settings...)
+	if out, exit := n.statiko(t, "check"); exit != 0 || !strings.Contains(out, "valid") {
+		t.Fatalf("check: exit code %d\n%s", exit, out)
+	}
+	n.start(t)
+	v := visit(t, n)
+	const page = "https://docs.example.org/"
+	n.stkcli(t, "site", "add", "-d", "docs.example.org", "--wait")
+	upload := func(app string) (string, int) {
+		folder := filepath.Join(t.TempDir(), app)
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, "index.html"), []byte("this is "+app), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return n.tryStkcli(t, "app", "upload", "-a", app, "--path", folder)
+	}
+	serves := func(app string) {
+		t.Helper()
+		if p := v.mustGet(t, http.StatusOK, page); string(p.body) != "this is "+app {
+			t.Fatalf("%s is served; want %s", p.body, app)
+		}
+	}
+	for _, app := range []string{"docs-1", "docs-2"} {
+		if out, exit := upload(app); exit != 0 {
+			t.Fatalf("upload: exit code %d\n%s", exit, out)
+		}
+	}
+	n.stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-1", "--wait")
+	serves("docs-1")
+
+	store.proxy.Cut()
+	serves("docs-1")
+	n.stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-2", "--wait")
+	serves("docs-2")
+	out, exit := upload("docs-3")
+	if exit == 0 || !strings.Contains(out, "cannot be reached") || !strings.Contains(out, "endpoint") {
+		t.Errorf("upload without the store: exit code %d\n%s", exit, out)
+	}
+	if list := n.stkcli(t, "app", "list"); strings.Contains(list, "docs-3") {
+		t.Errorf("an upload that failed is listed:\n%s", list)
+	}
+	if err := n.stop(); err != nil {
+		t.Fatal(err)
+	}
+	n.start(t)
+	serves("docs-2")
+	n.stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-1", "--wait")
+	serves("docs-1")
+
+	store.proxy.Mend()
+	if out, exit := upload("docs-3"); exit != 0 {
+		t.Fatalf("upload with the store back: exit code %d\n%s", exit, out)
+	}
+	n.stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-3", "--wait")
+	serves("docs-3")
+
+	// Another node's disk would be empty: what is unpacked comes from the store.
+	if err := n.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(n.dir, "data", "apps")); err != nil {
+		t.Fatal(err)
+	}
+	n.start(t)
+	must(t, n.settled())
+	serves("docs-3")
+	if strings.Contains(string(n.log()), store.secret) {
+		t.Error("the log has the secret")
+	}
+}
+
+// "statiko check" connects to the store, and says what is wrong in words, with the key.
+func checkNamesTheFault(t *testing.T, store objectStore) {
+	for setting, want := range map[string]string{
+		"repo.s3.bucket=not-there": "repo.s3.bucket", "repo.s3.secretAccessKey=wrong": "repo.s3.secretAccessKey",
+		"repo.azure.container=not-there": "repo.azure.container", "repo.azure.accessKey=d3Jvbmc=": "repo.azure.accessKey",
+	} {
+		if !strings.HasPrefix(store.settings[1], setting[:len("repo.s")]) {
+			continue // the other kind's
+		}
+		n := newNode(t, append(append([]string{}, store.settings...), setting)...)
+		out, exit := n.statiko(t, "check")
+		if exit != 1 || !strings.Contains(out, want) || strings.Contains(out, store.secret) {
+			t.Errorf("%s: exit code %d\n%s", setting, exit, out)
+		}
+	}
+}
