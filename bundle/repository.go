@@ -22,7 +22,7 @@ import (
 // Names are those of [CheckName], in lower case; anything else is an error. A bundle of no bytes counts as
 // missing everywhere. All methods are safe for concurrent use, return ctx's error when it ends, and either do
 // all of what they say or leave what was there. What they acknowledge is durable. Errors other than those named
-// are the backend's, wrapped. repotest is the suite that every repository passes.
+// are the backend's, wrapped; a server that cannot be reached, or refuses us, is a [state.ErrUnavailable] too. repotest is the suite that every repository passes.
 //
 // It is not for finding out what exists in the cluster, and does not verify signatures.
 type Repository interface {

@@ -1,10 +1,12 @@
 package azurerepo
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
@@ -16,12 +18,12 @@ import (
 // connect makes the client of the container at the URL.
 func (r *Repository) connect(at string) (err error) {
 	options := policy.ClientOptions{
-		Transport: &http.Client{Transport: r.transport},
+		Transport: &http.Client{Transport: r.send},
 		Retry:     policy.RetryOptions{MaxRetries: -1}, // our policy repeats, and knows of the context and of progress
 		Telemetry: policy.TelemetryOptions{Disabled: true},
 	}
 	if r.o.AccessKey == "" {
-		credential, err := r.principal(options)
+		credential, err := r.servicePrincipal(options)
 		if err != nil {
 			return err
 		}
@@ -42,14 +44,16 @@ func (r *Repository) connect(at string) (err error) {
 	return nil
 }
 
-// principal asks for tokens in the name of the service principal.
-func (r *Repository) principal(options policy.ClientOptions) (azcore.TokenCredential, error) {
+// servicePrincipal asks for tokens in the name of the service principal.
+func (r *Repository) servicePrincipal(options policy.ClientOptions) (azcore.TokenCredential, error) {
 	for key, value := range map[string]string{"tenantId": r.o.TenantID, "clientId": r.o.ClientID, "clientSecret": r.o.ClientSecret} {
 		if value == "" {
 			return nil, fmt.Errorf("azure.%s is missing: without repo.azure.accessKey, the service principal is used", key)
 		}
 	}
 	options.Cloud = r.cloud()
+	way := &recorder{to: r.send}
+	options.Transport = &http.Client{Transport: way}
 	credential, err := azidentity.NewClientSecretCredential(r.o.TenantID, r.o.ClientID, r.o.ClientSecret, &azidentity.ClientSecretCredentialOptions{
 		ClientOptions: options,
 		// The authority comes from the configuration, so nobody else needs to be asked whether it is one.
@@ -58,7 +62,48 @@ func (r *Repository) principal(options policy.ClientOptions) (azcore.TokenCreden
 	if err != nil {
 		return nil, fmt.Errorf("the service principal (keys azure.tenantId, azure.clientId, azure.clientSecret): %w", err)
 	}
-	return credential, nil
+	return &principal{credential, way}, nil
+}
+
+// principal is a credential that says why no token came: its library has only words for it.
+type principal struct {
+	azcore.TokenCredential
+	way *recorder
+}
+
+// GetToken is part of [azcore.TokenCredential].
+func (p *principal) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	token, err := p.TokenCredential.GetToken(ctx, o)
+	if err != nil {
+		if fault := p.way.fault.Load(); fault != nil {
+			err = &noToken{*fault}
+		}
+	}
+	return token, err
+}
+
+// noToken is the error if who gives tokens was not reached.
+type noToken struct{ err error }
+
+func (e *noToken) Error() string { return "no token for the service principal: " + e.err.Error() }
+func (e *noToken) Unwrap() error { return e.err }
+
+// recorder keeps how the last request failed; nil if it was answered.
+type recorder struct {
+	to    http.RoundTripper
+	fault atomic.Pointer[error]
+}
+
+func (r *recorder) RoundTrip(q *http.Request) (*http.Response, error) {
+	a, err := r.to.RoundTrip(q)
+	if err != nil {
+		// As the client would have it.
+		err = &url.Error{Op: q.Method, URL: q.URL.Host, Err: err}
+		r.fault.Store(&err)
+	} else {
+		r.fault.Store(nil)
+	}
+	return a, err
 }
 
 // cloud returns the cloud that the endpoint belongs to, for its authority.

@@ -53,15 +53,27 @@ func passing(status int) bool {
 	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500 && status != http.StatusNotImplemented
 }
 
-// explain words an error for people: what is wrong, and which key to look at. The library's own words are pages long.
+// explain words an error for people: what is wrong, and which key to look at. What the server or the way to it is at
+// fault for is a [state.ErrUnavailable]. The library's own words are pages long.
 func (r *Repository) explain(err error) error {
 	if err == nil || errors.Is(err, bundle.ErrNotFound) || errors.Is(err, bundle.ErrExists) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, objectstore.ErrChanged) {
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, objectstore.ErrChanged) || objectstore.IsDisk(err) {
 		return err
 	}
+	return objectstore.Unavailable(r.words(err))
+}
+
+// words is explain without the sentinel.
+func (r *Repository) words(err error) error {
 	if denied, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok && denied.RawResponse != nil {
 		return &fault{fmt.Sprintf("Azure Storage at %s: no token for the service principal: correct azure.tenantId, azure.clientId and azure.clientSecret: HTTP %d",
 			r.endpoint, denied.RawResponse.StatusCode), err}
+	}
+	if none, ok := errors.AsType[*noToken](err); ok {
+		host := r.cloud().ActiveDirectoryAuthorityHost
+		if fault := objectstore.NetworkFault(none.err, "the way to "+host, "see what answers for "+host); fault != nil {
+			return fmt.Errorf("Azure Storage at %s: no token for the service principal: %w", r.endpoint, fault)
+		}
 	}
 	if fault := objectstore.NetworkFault(err, "repo.azure.account and repo.azure.endpoint", "correct repo.azure.endpoint"); fault != nil {
 		return fmt.Errorf("Azure Storage at %s: %w", r.endpoint, fault)
@@ -81,6 +93,9 @@ func (r *Repository) explain(err error) error {
 		}
 	case bloberror.AuthorizationFailure, bloberror.AuthorizationPermissionMismatch, bloberror.InsufficientAccountPermissions:
 		words = fmt.Sprintf("this is not allowed in the container %s: grant the role of docs/repositories.md, and see the account's network rules: ", r.o.Container)
+		if r.o.AccessKey != "" { // which may do everything
+			words = "this is not allowed: see the account's network rules, and correct repo.azure.account and repo.azure.accessKey: "
+		}
 	}
 	return &fault{fmt.Sprintf("Azure Storage at %s: %s%s (HTTP %d)", r.endpoint, words, codeOf(err), status), err}
 }

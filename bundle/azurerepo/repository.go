@@ -48,7 +48,9 @@ type Repository struct {
 	endpoint  string
 	client    *container.Client
 	transport *http.Transport
-	log       *zap.Logger
+	// send is the transport, or what a test puts before it.
+	send http.RoundTripper
+	log  *zap.Logger
 }
 
 var _ bundle.Repository = (*Repository)(nil)
@@ -77,6 +79,7 @@ func Open(o Options) (*Repository, error) {
 		return nil, errors.New("repo.azure.container is missing")
 	}
 	r := &Repository{o: o, endpoint: strings.TrimRight(o.Endpoint, "/"), transport: objectstore.NewTransport(o.Roots), log: o.Log}
+	r.send = r.transport
 	if r.endpoint == "" {
 		r.endpoint = "https://" + o.Account + ".blob.core.windows.net"
 	}

@@ -39,7 +39,15 @@ func open(t testing.TB, o Options) *Repository {
 	return r
 }
 
+// The server takes longer to start than most tests, so all have the same.
 func TestRepository(t *testing.T) {
 	s := objecttest.StartAzure(t, objecttest.Pair{})
+	for name, run := range map[string]func(*testing.T, objecttest.Azure){
+		"NoBytesCountAsMissing": createNoBytesCountAsMissing, "SetMetaKeepsWhatItDoesNotKnow": setMetaKeepsWhatItDoesNotKnow,
+		"RemoveWithSnapshots": removeWithSnapshots, "LostAnswers": lostAnswers, "FaultsNameTheKey": faultsNameTheKey,
+		"Remote": remote, "Streams": streams,
+	} {
+		t.Run(name, func(t *testing.T) { run(t, s) })
+	}
 	repotest.Run(t, func(t *testing.T) bundle.Repository { return open(t, options(t, s)) })
 }

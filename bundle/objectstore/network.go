@@ -15,7 +15,7 @@ import (
 // NetworkFault words a fault that did not come as a server's answer, and says which key to look at: endpoint is the
 // key that says where the server is, plain what to do if it speaks no TLS. It returns nil for other errors.
 func NetworkFault(err error, endpoint, plain string) error {
-	if err == nil || isDisk(err) {
+	if err == nil || IsDisk(err) {
 		return nil
 	}
 	var dns *net.DNSError
@@ -45,10 +45,14 @@ func (f fault) Unwrap() error { return f.err }
 
 // cause leaves out the request's address, which says no more than the key.
 func cause(err error) string {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err.Error()
+	u, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err.Error()
 	}
-	return err.Error()
+	if g, ok := errors.AsType[*gaveUp](err); ok {
+		return u.Err.Error() + g.words()
+	}
+	return u.Err.Error()
 }
 
 func isURL(err error) bool {
@@ -69,8 +73,8 @@ func isTLS(err error) bool {
 	return verify || alert || authority || isPlain(err)
 }
 
-// isDisk tells whether it is this machine's file that could not be read.
-func isDisk(err error) bool {
+// IsDisk tells whether it is this machine's file that could not be read.
+func IsDisk(err error) bool {
 	_, ok := errors.AsType[*fs.PathError](err)
 	return ok
 }

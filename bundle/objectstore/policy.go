@@ -21,8 +21,18 @@ type Policy struct {
 	Pause, PauseMax time.Duration
 }
 
-// maxAttempts bounds those of one step that moves each time and fails each time.
-const maxAttempts = 12
+// maxMoved bounds the attempts of one step that move something and fail all the same.
+const maxMoved = 12
+
+// gaveUp is the error of the last of several attempts.
+type gaveUp struct {
+	err      error
+	attempts int
+}
+
+func (g *gaveUp) Error() string { return g.err.Error() + g.words() }
+func (g *gaveUp) Unwrap() error { return g.err }
+func (g *gaveUp) words() string { return fmt.Sprintf(" (gave up after %d attempts)", g.attempts) }
 
 // ErrStalled is wrapped by the error of an attempt that the policy ended.
 var ErrStalled = errors.New("the server did not answer in time")
@@ -47,8 +57,9 @@ func (p Policy) Do(ctx context.Context, transient func(error) bool, attempt func
 	p = p.withDefaults()
 	var last atomic.Int64 // when something moved
 	last.Store(time.Now().UnixNano())
-	pause := p.Pause
+	pause, moving := p.Pause, 0
 	for n := 1; ; n++ {
+		began := last.Load()
 		err := p.once(ctx, &last, attempt)
 		if ctx.Err() != nil && err != nil {
 			return ctx.Err()
@@ -57,13 +68,16 @@ func (p Policy) Do(ctx context.Context, transient func(error) bool, attempt func
 			return err
 		}
 		idle := time.Since(time.Unix(0, last.Load()))
-		if n == maxAttempts || idle+pause > p.Patience {
+		if last.Load() != began {
+			moving++
+		}
+		if moving == maxMoved || idle+pause > p.Patience {
 			if n > 1 {
-				err = fmt.Errorf("%w (gave up after %d attempts)", err, n)
+				err = &gaveUp{err, n}
 			}
 			return err
 		}
-		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil { // nodes that failed together do not come back together
+		if err := Sleep(ctx, pause/2+rand.N(pause)); err != nil { // nodes that failed together do not come back together
 			return err
 		}
 		pause = min(2*pause, p.PauseMax)
@@ -89,7 +103,8 @@ func (p Policy) once(ctx context.Context, last *atomic.Int64, attempt func(conte
 	return err
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits, but not longer than ctx.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -106,5 +121,5 @@ func Transient(err error) bool {
 	if errors.Is(err, ErrStalled) {
 		return true
 	}
-	return !errors.Is(err, context.Canceled) && !isTLS(err) && !isDisk(err)
+	return !errors.Is(err, context.Canceled) && !isTLS(err) && !IsDisk(err)
 }

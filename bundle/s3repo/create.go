@@ -190,16 +190,29 @@ func (r *Repository) multipart(ctx context.Context, name string, stored objectst
 // completeTimeout bounds how long the server may put parts together.
 const completeTimeout = 5 * time.Minute
 
-// abort removes the parts of an upload. What it cannot remove is removed at a later start.
+// abort removes the parts of an upload. A part that was on its way when the upload ended may arrive after that, so it
+// is looked for once more. What cannot be removed is removed at a later start.
 func (r *Repository) abort(ctx context.Context, name, id string) {
 	ctx, cancel := lastWord(ctx)
 	defer cancel()
-	err := r.do(ctx, func(ctx context.Context, _ func()) error {
-		return r.client.AbortMultipartUpload(ctx, r.o.Bucket, name, id)
-	})
-	if err != nil && statusOf(err) != http.StatusNotFound {
-		r.log.Warn("the parts of an interrupted upload stay in the bucket; a later start removes them",
-			zap.String("bundle", name), zap.Error(r.explain(err)))
+	for pause := 100 * time.Millisecond; ; pause *= 2 {
+		err := r.do(ctx, func(ctx context.Context, _ func()) error {
+			return r.client.AbortMultipartUpload(ctx, r.o.Bucket, name, id)
+		})
+		if err == nil || statusOf(err) == http.StatusNotFound {
+			err = objectstore.Sleep(ctx, pause)
+		}
+		if err == nil {
+			_, err = r.client.ListObjectParts(ctx, r.o.Bucket, name, id, 0, 1)
+		}
+		switch {
+		case err == nil:
+			continue
+		case statusOf(err) != http.StatusNotFound:
+			r.log.Warn("the parts of an interrupted upload stay in the bucket; a later start removes them",
+				zap.String("bundle", name), zap.Error(r.explain(err)))
+		}
+		return
 	}
 }
 

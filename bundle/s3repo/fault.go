@@ -48,20 +48,30 @@ func transient(err error) bool {
 	return a.StatusCode == http.StatusTooManyRequests || a.StatusCode >= 500 && a.StatusCode != http.StatusNotImplemented
 }
 
-// explain words an error for people: what is wrong, and which key to look at.
+// explain words an error for people: what is wrong, and which key to look at. What the server or the way to it is at
+// fault for is a [state.ErrUnavailable].
 func (r *Repository) explain(err error) error {
 	if err == nil || errors.Is(err, bundle.ErrNotFound) || errors.Is(err, bundle.ErrExists) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, objectstore.ErrChanged) {
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, objectstore.ErrChanged) || objectstore.IsDisk(err) {
 		return err
 	}
-	if fault := objectstore.NetworkFault(err, "repo.s3.endpoint", "correct repo.s3.endpoint, or set repo.s3.noTLS to true"); fault != nil {
+	return objectstore.Unavailable(r.words(err))
+}
+
+// words is explain without the sentinel.
+func (r *Repository) words(err error) error {
+	where := "repo.s3.endpoint"
+	if r.o.NoTLS {
+		where += " and repo.s3.noTLS" // some servers of TLS close a connection without
+	}
+	if fault := objectstore.NetworkFault(err, where, "correct repo.s3.endpoint, or set repo.s3.noTLS to true"); fault != nil {
 		return fmt.Errorf("S3 at %s: %w", r.o.Endpoint, fault)
 	}
 	words := ""
 	switch answer := answer(err); answer.Code {
 	case minio.NoSuchBucket:
 		words = fmt.Sprintf("there is no bucket %s: make it, or correct repo.s3.bucket", r.o.Bucket)
-	case "InvalidAccessKeyId":
+	case "InvalidAccessKeyId", "XAdminUserNotFound":
 		words = "the access key id is not known: correct repo.s3.accessKeyId"
 	case "SignatureDoesNotMatch":
 		words = "the secret does not belong to the access key id: correct repo.s3.secretAccessKey"
@@ -75,11 +85,11 @@ func (r *Repository) explain(err error) error {
 			words += ", which is " + answer.Region
 		}
 	default:
-		if answer.StatusCode == http.StatusBadRequest && !r.o.NoTLS {
-			break
-		}
-		if answer.StatusCode == http.StatusBadRequest && r.o.NoTLS {
+		switch {
+		case answer.StatusCode == http.StatusBadRequest && r.o.NoTLS:
 			words = "the request was not understood; if the server speaks TLS, set repo.s3.noTLS to false"
+		case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
+			words = "access is refused: see repo.s3.accessKeyId, its secret and its permissions"
 		}
 	}
 	if words == "" {

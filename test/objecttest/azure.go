@@ -57,6 +57,7 @@ func StartAzure(t testing.TB, pair Pair) Azure {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.saves = true
 	s.endWith(t)
 	return Azure{s}
 }

@@ -2,7 +2,10 @@ package objecttest
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -44,7 +47,11 @@ func LaunchS3(below string, pair Pair) (S3, error) {
 		return S3{}, err
 	}
 	s, err := launch(below, "s3", program, pair.Certificate != "", func(folder, host, port string) []string {
-		args := []string{"--port", host + ":" + port, "--access", S3AccessKeyID, "--secret", S3SecretAccessKey, "--quiet", "--keep-alive"}
+		users := folder + ".users"
+		if err := os.MkdirAll(users, 0o700); err != nil {
+			users = folder // it ends with the reason
+		}
+		args := []string{"--iam-dir", users, "--port", host + ":" + port, "--access", S3AccessKeyID, "--secret", S3SecretAccessKey, "--quiet", "--keep-alive"}
 		if pair.Certificate != "" {
 			args = append(args, "--cert", pair.Certificate, "--key", pair.Key)
 		}
@@ -53,10 +60,20 @@ func LaunchS3(below string, pair Pair) (S3, error) {
 	return S3{s}, err
 }
 
-// Client returns a client with all rights, which ends with the test. It trusts no certificates.
+// User makes a user with no rights.
+func (s S3) User(t testing.TB, keyID, secret string) {
+	t.Helper()
+	c := exec.Command(s.program, "admin", "--access", S3AccessKeyID, "--secret", S3SecretAccessKey, "--region", "us-east-1",
+		"--endpoint-url", "http://"+s.address, "create-user", "--access", keyID, "--secret", secret, "--role", "user")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("make a user: %v\n%s", err, out)
+	}
+}
+
+// Client returns a client with all rights, which ends with the test. It takes any certificate.
 func (s S3) Client(t testing.TB) *minio.Core {
 	t.Helper()
-	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	t.Cleanup(transport.CloseIdleConnections)
 	c, err := minio.NewCore(s.address, &minio.Options{
 		Creds: credentials.NewStaticV4(S3AccessKeyID, S3SecretAccessKey, ""), Transport: transport, Secure: s.tls, Region: "us-east-1",

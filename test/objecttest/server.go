@@ -2,6 +2,7 @@ package objecttest
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,10 +17,13 @@ import (
 // Server is an object store with data in a folder of its own.
 type Server struct {
 	name, folder, address string
+	port                  int
 	tls                   bool
-	program               string
-	args                  []string
-	process               *programs.Process
+	// saves tells that the server loses data if it is not asked to end.
+	saves   bool
+	program string
+	args    []string
+	process *programs.Process
 }
 
 // startTimeout is how long a server may take to answer on a machine that is busy.
@@ -37,10 +41,15 @@ func (s *Server) Proxy(t testing.TB) *programs.Proxy {
 	return programs.NewProxy(t, s.address)
 }
 
-// Kill ends the server at once, as a crash does.
+// Kill ends the server at once, as a crash does; Azurite in its own way, as it writes down only every few seconds what it
+// acknowledged.
 func (s *Server) Kill() {
 	if s.process != nil {
-		s.process.Kill()
+		if s.saves {
+			s.process.End()
+		} else {
+			s.process.Kill()
+		}
 		s.process = nil
 	}
 }
@@ -86,7 +95,11 @@ func (s *Server) await() error {
 	for {
 		r, err := client.Get(scheme + "://" + s.address + "/")
 		if err == nil {
-			return r.Body.Close()
+			err = r.Body.Close()
+			if s.process.Listens(s.port) {
+				return err
+			}
+			err = errors.New("another program has the port")
 		}
 		if s.process.Ended() {
 			return fmt.Errorf("it ended: %s", programs.LastLog(s.log(), 5))
@@ -111,7 +124,7 @@ func launch(below, name, program string, overTLS bool, args func(folder, host, p
 			return nil, err
 		}
 		port := fmt.Sprint(ports[0])
-		s := &Server{name: name, folder: folder, address: net.JoinHostPort("127.0.0.1", port), tls: overTLS, program: program,
+		s := &Server{name: name, folder: folder, address: net.JoinHostPort("127.0.0.1", port), port: ports[0], tls: overTLS, program: program,
 			args: args(filepath.Clean(folder), "127.0.0.1", port)}
 		if last = s.start(); last == nil {
 			return s, nil
@@ -123,6 +136,7 @@ func launch(below, name, program string, overTLS bool, args func(folder, host, p
 // endWith ends the server with the test, and shows its log if the test failed.
 func (s *Server) endWith(t testing.TB) {
 	t.Cleanup(func() {
+		s.saves = false
 		s.Kill()
 		if t.Failed() {
 			t.Logf("the log of %s ends with:\n%s", s.name, programs.LastLog(s.log(), 8))

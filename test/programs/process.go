@@ -79,6 +79,19 @@ func (p *Process) Terminate(t testing.TB, timeout time.Duration) {
 	}
 }
 
+// endTimeout is how long a process may take to end when it is asked to.
+const endTimeout = 10 * time.Second
+
+// End asks the process to end, and kills it if it does not in time.
+func (p *Process) End() {
+	_ = p.process.Signal(syscall.SIGTERM) // it may have ended by itself
+	select {
+	case <-p.exited:
+	case <-time.After(endTimeout):
+		p.Kill()
+	}
+}
+
 // Stop freezes the process: its connections stay open and nobody answers.
 func (p *Process) Stop(t testing.TB) {
 	t.Helper()
