@@ -91,7 +91,7 @@ func startBalancer(t testing.TB, name string, nodes []*node) *balancer {
 	p, err := startProcess(dir, filepath.Join(dir, "log"), cleanEnv(), program, args...)
 	must(t, err)
 	t.Cleanup(func() {
-		p.kill()
+		p.terminate() // nginx's workers would outlive its master if that were killed
 		if t.Failed() {
 			t.Logf("%s says\n%s", name, p.tail())
 		}
