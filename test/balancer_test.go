@@ -94,7 +94,11 @@ func startBalancer(t testing.TB, name string, nodes []*cluster.Node) *balancer {
 	p, err := cluster.StartProcess(dir, filepath.Join(dir, "log"), cluster.CleanEnv(), program, args...)
 	cluster.Must(t, err)
 	t.Cleanup(func() {
+<<<<<<< HEAD
 		p.Kill()
+=======
+		p.terminate() // nginx's workers would outlive its master if that were killed
+>>>>>>> health
 		if t.Failed() {
 			t.Logf("%s says\n%s", name, p.Tail())
 		}
