@@ -41,6 +41,7 @@ var codes = [...]struct {
 	{CodeNotReady, http.StatusServiceUnavailable, nil},
 	{CodeReplicas, http.StatusServiceUnavailable, nil},
 	{CodeFrozen, http.StatusServiceUnavailable, nil},
+	{CodeStopping, http.StatusConflict, nil},
 	{CodeDiskFull, http.StatusInsufficientStorage, nil},
 }
 

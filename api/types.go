@@ -64,11 +64,25 @@ type Status struct {
 	Leader string `json:"leader,omitempty"`
 	// NoLeaderSince is since when no node leads; null while one does, or if that is not known.
 	NoLeaderSince *time.Time `json:"noLeaderSince,omitempty"`
+	// Certificate tells of the node's own certificate. Only the authenticated see it.
+	Certificate *NodeCertificate `json:"certificate,omitempty"`
 	// Version is the node's version.
 	Version string `json:"version,omitempty"`
+	// Draining is since when the node asks not to be sent visitors, which it serves all the same; null if it does not.
+	Draining *time.Time `json:"draining,omitempty"`
 	// Unregistered says why the other nodes of the cluster do not know that this one is up, such as that another has
 	// its name; "" if they do.
 	Unregistered string `json:"unregistered,omitempty"`
+}
+
+// NodeCertificate tells of the certificate of a node's own, with which its API answers.
+type NodeCertificate struct {
+	// NotAfter is when the one in use expires.
+	NotAfter time.Time `json:"notAfter"`
+	// Renewed tells that the node made it, and renews it itself.
+	Renewed bool `json:"renewed,omitempty"`
+	// Error says why the one that should be in use is not, such as that its file cannot be read.
+	Error string `json:"error,omitempty"`
 }
 
 // WebServerStatus tells whether sites are being served.

@@ -52,7 +52,7 @@ func (l *Library) is(ctx context.Context, e Entry, app *state.App) (bool, error)
 	case err == nil && noted != "" && (e.Meta.Entered || noted != app.SHA256):
 		return noted == app.SHA256, nil
 	}
-	sum, err := l.digest(ctx, e.Name)
+	sum, err := digestOf(ctx, l.own(), e.Name)
 	if err != nil || sum != app.SHA256 {
 		return false, err
 	}
@@ -62,9 +62,9 @@ func (l *Library) is(ctx context.Context, e Entry, app *state.App) (bool, error)
 	return true, nil
 }
 
-// digest reads an archive of this node's and returns its SHA-256.
-func (l *Library) digest(ctx context.Context, name string) (string, error) {
-	r, _, err := l.own().Open(ctx, name, 0)
+// digestOf reads an archive and returns its SHA-256.
+func digestOf(ctx context.Context, from Repository, name string) (string, error) {
+	r, _, err := from.Open(ctx, name, 0)
 	if err != nil {
 		return "", err
 	}

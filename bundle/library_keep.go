@@ -220,7 +220,7 @@ func (l *Library) verify(ctx context.Context, app *state.App) error {
 	if ok, err := l.has(ctx, app); err != nil {
 		return err
 	} else if ok {
-		sum, err := l.digest(ctx, app.Name)
+		sum, err := digestOf(ctx, l.own(), app.Name)
 		if err != nil {
 			return err
 		}

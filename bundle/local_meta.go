@@ -47,7 +47,7 @@ func (l *Local) readMeta(name string) (meta Meta, others map[string]string, err 
 	if err := json.Unmarshal(data, &others); err != nil {
 		return meta, nil, fmt.Errorf("metadata: %s is not a JSON object of strings: %w", filepath.Base(f.Name()), err)
 	}
-	meta = metaFrom(func(key string) string { return others[key] })
+	meta = MetaFrom(func(key string) string { return others[key] })
 	return meta, others, nil
 }
 
@@ -55,10 +55,10 @@ func (l *Local) readMeta(name string) (meta Meta, others map[string]string, err 
 func (l *Local) writeMeta(name string, others map[string]string, meta Meta) error {
 	members := map[string]string{}
 	maps.Copy(members, others)
-	for _, key := range metaKeys {
+	for _, key := range MetaKeys() {
 		delete(members, key)
 	}
-	maps.Copy(members, meta.members())
+	maps.Copy(members, meta.Members())
 	if err := writeJSON(l.metaPath(name), uploadPrefix+"*", members, 0o644); err != nil {
 		return fmt.Errorf("metadata: %w", err)
 	}

@@ -22,7 +22,7 @@ import (
 // Names are those of [CheckName], in lower case; anything else is an error. A bundle of no bytes counts as
 // missing everywhere. All methods are safe for concurrent use, return ctx's error when it ends, and either do
 // all of what they say or leave what was there. What they acknowledge is durable. Errors other than those named
-// are the backend's, wrapped. repotest is the suite that every repository passes.
+// are the backend's, wrapped; a server that cannot be reached, or refuses us, is a [state.ErrUnavailable] too. repotest is the suite that every repository passes.
 //
 // It is not for finding out what exists in the cluster, and does not verify signatures.
 type Repository interface {
@@ -42,7 +42,8 @@ type Repository interface {
 	// SetMeta replaces what is stored beside the bytes. ErrNotFound if there is no such bundle.
 	SetMeta(ctx context.Context, name string, meta Meta) error
 
-	// Remove removes a bundle. Readers that have it open read on. ErrNotFound if there is no such bundle.
+	// Remove removes a bundle. Readers that have it open read on, but not over a break of their connection to a
+	// server: what is gone cannot be asked for again. ErrNotFound if there is no such bundle.
 	Remove(ctx context.Context, name string) error
 
 	// List returns all bundles, sorted by name. One with unreadable metadata is listed without.
@@ -79,11 +80,11 @@ type Meta struct {
 	Entered bool
 }
 
-// metaKeys are the names under which repositories store a Meta: the contract's, and our own.
-var metaKeys = [...]string{"type", "hash", "signature", "entered"}
+// MetaKeys are the names under which repositories store a Meta: the contract's, and our own.
+func MetaKeys() []string { return []string{"type", "hash", "signature", "entered"} }
 
-// members returns what is stored: text under each of the keys that has a value.
-func (m Meta) members() map[string]string {
+// Members returns what is stored: text under each of [MetaKeys] that has a value.
+func (m Meta) Members() map[string]string {
 	all := map[string]string{"type": m.Type, "hash": m.Hash, "signature": m.Signature}
 	if m.Entered {
 		all["entered"] = "true"
@@ -92,8 +93,8 @@ func (m Meta) members() map[string]string {
 	return all
 }
 
-// metaFrom makes a Meta of what is stored under its keys.
-func metaFrom(get func(key string) string) Meta {
+// MetaFrom makes a Meta of what is stored under [MetaKeys].
+func MetaFrom(get func(key string) string) Meta {
 	return Meta{Type: get("type"), Hash: get("hash"), Signature: get("signature"), Entered: get("entered") == "true"}
 }
 

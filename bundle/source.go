@@ -51,8 +51,8 @@ const (
 	stallTimeout = 15 * time.Second
 	// resumePause is before a source is asked again that broke off.
 	resumePause = 200 * time.Millisecond
-	// maxBreaks bounds how often one fetch is resumed without a byte in between.
-	maxBreaks = 3
+	// maxBreaks bounds how often a source may break off, on average, without a byte in between.
+	maxBreaks = 2
 )
 
 // fetchFrom reads an archive from the sources into a spool, which has the bytes that the state says. A source that
@@ -163,19 +163,15 @@ func (r *resuming) Read(p []byte) (int, error) {
 	}
 }
 
-// open asks the next source that may have the archive. A source that broke off may be asked again, one that does not
-// have it is not.
+// open asks the next source that may have the archive, with pauses once each was asked. A source that broke off may be
+// asked again, one that does not have it is not.
 func (r *resuming) open() error {
-	if r.breaks > 0 && len(r.sources) > 0 {
-		pause := time.NewTimer(resumePause << min(r.breaks-1, 4))
-		defer pause.Stop()
-		select {
-		case <-pause.C:
-		case <-r.ctx.Done():
-			return r.ctx.Err()
-		}
-	}
 	for len(r.sources) > 0 && r.breaks <= maxBreaks*len(r.sources) {
+		if r.breaks >= len(r.sources) {
+			if err := r.pause(); err != nil {
+				return err
+			}
+		}
 		i := r.next % len(r.sources)
 		s := r.sources[i]
 		ctx, cancel := context.WithCancel(r.ctx)
@@ -194,18 +190,21 @@ func (r *resuming) open() error {
 		}
 		r.breaks++
 		r.next++
-		if r.breaks >= len(r.sources) {
-			break // pause before the next round
-		}
 	}
-	if len(r.sources) == 0 || r.breaks > maxBreaks*len(r.sources) {
-		if len(r.errs) == 0 {
-			return ErrNotFound
-		}
-		// The last reasons say most; earlier ones are the same again.
-		return errors.Join(r.errs[max(0, len(r.errs)-5):]...)
+	// The last reasons say most; earlier ones are the same again.
+	return errors.Join(r.errs[max(0, len(r.errs)-5):]...)
+}
+
+// pause waits before the next round.
+func (r *resuming) pause() error {
+	t := time.NewTimer(resumePause << min(r.breaks-len(r.sources), 3))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-r.ctx.Done():
+		return r.ctx.Err()
 	}
-	return r.open()
 }
 
 // failed notes that the source broke off.

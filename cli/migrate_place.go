@@ -12,8 +12,8 @@ import (
 
 	"statiko/api"
 	"statiko/config"
+	"statiko/etcdclient"
 	"statiko/migrate"
-	"statiko/node"
 	"statiko/secret"
 )
 
@@ -45,7 +45,7 @@ func (a *app) place(flag, path string) (migrate.Place, error) {
 	}
 	p := migrate.Place{Keyring: keyring, Repository: repository(c)}
 	if c.State.Store == "etcd" {
-		p.Etcd = migrate.Etcd{Client: node.EtcdOptions(c, nil), Prefix: c.State.Etcd.KeyPrefix, NodeName: c.NodeName}
+		p.Etcd = migrate.Etcd{Client: etcdclient.Configured(c, nil), Prefix: c.State.Etcd.KeyPrefix, NodeName: c.NodeName}
 		return p, nil
 	}
 	p.File = c.State.File.Path

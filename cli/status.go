@@ -66,7 +66,7 @@ func (a *app) status(ctx context.Context, domain string, force, exitCode bool) e
 // healthy tells whether all that a status tells of is well.
 func healthy(s *api.Status) bool {
 	bad := func(h api.SiteHealth) bool { return !h.Healthy }
-	return s.Nginx.Running && s.Store.Healthy && s.Unregistered == "" && s.Sync.SyncError == "" && len(s.Quarantine) == 0 && !slices.ContainsFunc(s.Health, bad)
+	return s.Nginx.Running && s.Store.Healthy && s.Unregistered == "" && s.Sync.SyncError == "" && (s.Certificate == nil || s.Certificate.Error == "") && len(s.Quarantine) == 0 && !slices.ContainsFunc(s.Health, bad)
 }
 
 func (a *app) clusterCommand() *cobra.Command {
@@ -164,6 +164,12 @@ func (t *table) status(s *api.Status, more ...[2]string) {
 	}
 	if s.Version != "" {
 		t.row("Version", s.Version)
+	}
+	if s.Certificate != nil && s.Certificate.Error != "" {
+		t.row("Certificate", detail("the last good one, until "+s.Certificate.NotAfter.Format(time.RFC3339), s.Certificate.Error))
+	}
+	if s.Draining != nil {
+		t.row("Drained since", s.Draining.Format(time.RFC3339))
 	}
 	if s.Unregistered != "" && len(more) == 0 {
 		t.row("Not registered", s.Unregistered)

@@ -23,6 +23,8 @@ type Group interface {
 	// Self asks this node, Statuses all members, how they are.
 	Self(ctx context.Context, q Query) NodeStatus
 	Statuses(ctx context.Context) []MemberStatus
+	// Unwell is Statuses with those sites only that are not healthy: it costs little, however many sites there are.
+	Unwell(ctx context.Context) []MemberStatus
 	// WaitApplied waits until every member that is up has applied the revision or, with a domain, serves that site
 	// as asked; or until ctx ends. It returns who has not, and why: nobody if all members have. Members that are
 	// down are not waited for, but named.

@@ -44,12 +44,15 @@ func (q Query) values() url.Values {
 	if q.Full {
 		v.Set("full", "1")
 	}
+	if q.Unwell {
+		v.Set("unwell", "1")
+	}
 	return v
 }
 
 // ParseQuery reads what a call of [StatusPath] asks.
 func ParseQuery(v url.Values) (Query, error) {
-	q := Query{Domain: v.Get("domain"), Full: v.Get("full") == "1"}
+	q := Query{Domain: v.Get("domain"), Full: v.Get("full") == "1", Unwell: v.Get("unwell") == "1"}
 	if text := v.Get("revision"); text != "" {
 		var err error
 		if q.Revision, err = strconv.ParseInt(text, 10, 64); err != nil || q.Revision < 0 {

@@ -199,7 +199,7 @@ func TestStatuses_CutOffFromEtcd(t *testing.T) {
 func TestQuery_AsURLAndBack(t *testing.T) {
 	t.Parallel()
 	for _, q := range []Query{
-		{}, {Full: true}, {Revision: 7}, {Revision: 1 << 42, Domain: "a b&c.test", Wait: 1500 * time.Millisecond, Full: true},
+		{}, {Full: true}, {Unwell: true}, {Revision: 7}, {Revision: 1 << 42, Domain: "a b&c.test", Wait: 1500 * time.Millisecond, Full: true},
 	} {
 		if got, err := ParseQuery(q.values()); err != nil || got != q {
 			t.Errorf("%+v became %+v, %v", q, got, err)

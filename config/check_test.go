@@ -82,12 +82,6 @@ func TestCheck_WhatIsNotSupportedYetRefusesToStart(t *testing.T) {
 			t.Errorf("%s: %v", text, f)
 		}
 	}
-	for _, typ := range []string{"s3", "minio", "azure", "azureblob"} {
-		f := faultsOf(t, strings.Replace(minimal, "type: local", "type: "+typ, 1), nil)
-		if len(f) != 1 || f[0].Key != "repo.type" || !strings.Contains(f[0].Message, "not supported by this version yet: use local") {
-			t.Errorf("%s: %v", typ, f)
-		}
-	}
 }
 
 func TestCheck_RequiredSignaturesNeedAKey(t *testing.T) {
@@ -283,5 +277,29 @@ func TestCheck_ACMEInsecureTLSOnlyInDevelopment(t *testing.T) {
 		if err != nil || c.ACME.InsecureTLS == production {
 			t.Errorf("production %v: %v, %v", production, c, err)
 		}
+	}
+}
+
+// A node that nobody balances visitors over stops at once; one in a cluster gives load balancers the time to notice.
+func TestDrainDelay_DefaultFitsTheNode(t *testing.T) {
+	t.Parallel()
+	const etcd = "state: {store: etcd, etcd: {address: 'http://127.0.0.1:2379'}}\n"
+	for name, tt := range map[string]struct {
+		text string
+		want time.Duration
+	}{
+		"file": {"", 0}, "etcd": {etcd, 5 * time.Second}, "etcd, no web server": {etcd + "webserver: none\n", 0},
+		"etcd, set": {etcd + "drainDelay: 0\n", 0}, "file, set": {"drainDelay: 12\n", 12 * time.Second},
+		"with a unit": {"drainDelay: 1m\n", time.Minute},
+	} {
+		if c, _ := mustParse(t, minimal+tt.text, nil); c.DrainDelay != tt.want {
+			t.Errorf("%s: %v, want %v", name, c.DrainDelay, tt.want)
+		}
+	}
+	if f := one(t, "drainDelay: 1h\n"); f.Key != "drainDelay" {
+		t.Errorf("an hour: %v", f)
+	}
+	if f := one(t, "notifications: {patience: 0}\n"); f.Key != "notifications.patience" {
+		t.Errorf("no patience: %v", f)
 	}
 }

@@ -1,9 +1,18 @@
 package config
 
 import (
+	"encoding/base64"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
+)
+
+// Names in object stores, as Amazon and Azure document them.
+var (
+	bucketName    = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	accountName   = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
+	containerName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`)
 )
 
 func stateKeys() []key {
@@ -92,11 +101,11 @@ func bundleKeys() []key {
 		{
 			name: "repo.type", env: []string{"REPO_TYPE"},
 			required: "it says where app bundles are kept; use local, with repo.local.path",
-			choices: []choice{{value: "local", also: []string{"file"}}, {value: "s3", also: []string{"minio"}, later: true},
-				{value: "azure", also: []string{"azureblob"}, later: true}},
+			choices: []choice{{value: "local", also: []string{"file"}}, {value: "s3", also: []string{"minio"}},
+				{value: "azure", also: []string{"azureblob"}}},
 			field: func(c *Config) any { return &c.Repo.Type },
 			doc: "Where app bundles are kept: `local` (also `file`) in a folder, `s3` (also `minio`) in a bucket, `azure` (also " +
-				"`azureblob`) in Azure Storage. Required.",
+				"`azureblob`) in Azure Storage. Required. See docs/repositories.md.",
 		}, {
 			name: "repo.local.path", env: []string{"REPO_LOCAL_PATH"}, path: true,
 			field: func(c *Config) any { return &c.Repo.Local.Path },
@@ -104,43 +113,92 @@ func bundleKeys() []key {
 				"parent must exist. Each node of a cluster has a folder of its own, and they copy bundles from each other.",
 			check: func(l *loader) { l.needs(l.Repo.Type == "local", "repo.type is local") },
 		}, {
-			name: "repo.s3.accessKeyId", env: []string{"REPO_S3_ACCESS_KEY_ID"}, status: notYet,
+			name: "repo.s3.accessKeyId", env: []string{"REPO_S3_ACCESS_KEY_ID"},
 			field: func(c *Config) any { return &c.Repo.S3.AccessKeyID },
-			doc:   "Access key id for the bucket.",
+			doc:   "Access key id for the bucket. Required if `repo.type` is `s3`.",
+			check: func(l *loader) { l.needs(l.Repo.Type == "s3", "repo.type is s3") },
 		}, {
-			name: "repo.s3.secretAccessKey", env: []string{"REPO_S3_SECRET_ACCESS_KEY"}, secret: true, status: notYet,
+			name: "repo.s3.secretAccessKey", env: []string{"REPO_S3_SECRET_ACCESS_KEY"}, secret: true,
 			field: func(c *Config) any { return &c.Repo.S3.SecretAccessKey },
-			doc:   "Secret access key for the bucket.",
+			doc:   "Secret access key for the bucket. Required if `repo.type` is `s3`.",
+			check: func(l *loader) { l.needs(l.Repo.Type == "s3", "repo.type is s3") },
 		}, {
-			name: "repo.s3.bucket", env: []string{"REPO_S3_BUCKET"}, status: notYet,
+			name: "repo.s3.bucket", env: []string{"REPO_S3_BUCKET"},
 			field: func(c *Config) any { return &c.Repo.S3.Bucket },
-			doc:   "Name of the bucket.",
+			doc:   "Name of the bucket, which must exist. Required if `repo.type` is `s3`.",
+			check: func(l *loader) {
+				l.needs(l.Repo.Type == "s3", "repo.type is s3")
+				if b := l.Repo.S3.Bucket; b != "" && !bucketName.MatchString(b) {
+					l.fault("must be 3 to 63 lower-case letters, digits, dots and hyphens, not %s", l.key.show(b))
+				}
+			},
 		}, {
-			name: "repo.s3.endpoint", env: []string{"REPO_S3_ENDPOINT"}, def: "s3.amazonaws.com", status: notYet,
+			name: "repo.s3.endpoint", env: []string{"REPO_S3_ENDPOINT"}, def: "s3.amazonaws.com",
 			field: func(c *Config) any { return &c.Repo.S3.Endpoint },
-			doc:   "Host, with an optional port, of a server that speaks the S3 protocol.",
+			doc: "Host, with an optional port, of a server that speaks the S3 protocol. Buckets of Amazon are asked for by host " +
+				"name, those of other servers by path.",
 			check: func(l *loader) {
 				if _, err := hostMaybePort(l.Repo.S3.Endpoint); err != nil {
 					l.fault("must be a host with an optional port and no scheme, such as s3.amazonaws.com, not %s", l.key.show(l.Repo.S3.Endpoint))
 				}
 			},
 		}, {
-			name: "repo.s3.noTLS", env: []string{"REPO_S3_NO_TLS"}, def: "false", status: notYet,
-			field: func(c *Config) any { return &c.Repo.S3.NoTLS },
-			doc:   "Talks to the endpoint without TLS.",
+			name: "repo.s3.region", env: []string{"REPO_S3_REGION"}, defText: "asked from the server",
+			field: func(c *Config) any { return &c.Repo.S3.Region },
+			doc: "Region of the bucket, such as `eu-central-1`. Without it the server is asked, which needs the permission " +
+				"`s3:GetBucketLocation`.",
 		}, {
-			name: "repo.azure.account", aliases: []string{"azure.storage.account"}, env: []string{"REPO_AZURE_ACCOUNT", "AZURE_STORAGE_ACCOUNT"}, status: notYet,
+			name: "repo.s3.noTLS", env: []string{"REPO_S3_NO_TLS"}, def: "false",
+			field: func(c *Config) any { return &c.Repo.S3.NoTLS },
+			doc: "Talks to the endpoint without TLS. The secret key does not cross the network then, but the bundles do, readable " +
+				"by everybody between.",
+		}, {
+			name: "repo.azure.account", aliases: []string{"azure.storage.account"}, env: []string{"REPO_AZURE_ACCOUNT", "AZURE_STORAGE_ACCOUNT"},
 			field: func(c *Config) any { return &c.Repo.Azure.Account },
-			doc:   "Name of the Azure Storage account.",
+			doc:   "Name of the Azure Storage account. Required if `repo.type` is `azure`.",
+			check: func(l *loader) {
+				l.needs(l.Repo.Type == "azure", "repo.type is azure")
+				if a := l.Repo.Azure.Account; a != "" && !accountName.MatchString(a) {
+					l.fault("must be 3 to 24 lower-case letters and digits, not %s", l.key.show(a))
+				}
+			},
 		}, {
 			name: "repo.azure.container", aliases: []string{"azure.storage.appsContainer"},
-			env: []string{"REPO_AZURE_CONTAINER", "AZURE_STORAGE_APPS_CONTAINER"}, def: "apps", status: notYet,
+			env: []string{"REPO_AZURE_CONTAINER", "AZURE_STORAGE_APPS_CONTAINER"}, def: "apps",
 			field: func(c *Config) any { return &c.Repo.Azure.Container },
-			doc:   "Name of the container in the Azure Storage account.",
+			doc:   "Name of the container in the Azure Storage account. It must exist.",
+			check: func(l *loader) {
+				if c := l.Repo.Azure.Container; !containerName.MatchString(c) {
+					l.fault("must be 3 to 63 lower-case letters, digits and hyphens, not %s", l.key.show(c))
+				}
+			},
 		}, {
-			name: "repo.azure.accessKey", env: []string{"REPO_AZURE_ACCESS_KEY"}, secret: true, status: notYet,
+			name: "repo.azure.accessKey", env: []string{"REPO_AZURE_ACCESS_KEY"}, secret: true,
 			field: func(c *Config) any { return &c.Repo.Azure.AccessKey },
 			doc:   "Access key of the Azure Storage account. Without it the service principal under `azure` is used.",
+			check: func(l *loader) {
+				if _, err := base64.StdEncoding.DecodeString(l.Repo.Azure.AccessKey); err != nil {
+					l.fault("must be in base64, as Azure shows it")
+				}
+			},
+		}, {
+			name: "repo.azure.endpoint", env: []string{"REPO_AZURE_ENDPOINT"}, defText: "`https://<account>.blob.core.windows.net`",
+			field: func(c *Config) any { return &c.Repo.Azure.Endpoint },
+			doc: "URL of the account's Blob Storage, where that is not the public cloud: that of another cloud, or of an emulator " +
+				"such as `http://127.0.0.1:10000/devstoreaccount1`. A service principal needs `https`.",
+			check: func(l *loader) {
+				e := l.Repo.Azure.Endpoint
+				if e == "" {
+					return
+				}
+				u, err := url.Parse(e)
+				switch {
+				case err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+					l.fault("must be a URL that begins with https:// or http://, without user, query and fragment")
+				case u.Scheme == "http" && l.Repo.Type == "azure" && l.Repo.Azure.AccessKey == "":
+					l.fault("must begin with https:// if a service principal is used, as its tokens must not be read on the way")
+				}
+			},
 		}, {
 			name: "repo.keepVersions", env: []string{"REPO_KEEP_VERSIONS"}, def: "5",
 			field: func(c *Config) any { return &c.Repo.KeepVersions },

@@ -109,17 +109,20 @@ func tlsKeys() []key {
 			field: func(c *Config) any { return &c.Certs.AzureKeyVault.Name },
 			doc:   "Name of the Azure Key Vault from which sites take certificates.",
 		}, {
-			name: "azure.tenantId", aliases: []string{"azure.sp.tenantId"}, env: []string{"AZURE_TENANT_ID"}, status: notYet,
+			name: "azure.tenantId", aliases: []string{"azure.sp.tenantId"}, env: []string{"AZURE_TENANT_ID"},
 			field: func(c *Config) any { return &c.Azure.TenantID },
-			doc:   "Tenant of the service principal that reads Azure Key Vault and, without an access key, Azure Storage.",
+			doc:   "Tenant of the service principal that is used for Azure Storage if there is no access key. Required then.",
+			check: func(l *loader) { l.needs(l.needsPrincipal(), "repo.type is azure and repo.azure.accessKey is not set") },
 		}, {
-			name: "azure.clientId", aliases: []string{"azure.sp.clientId"}, env: []string{"AZURE_CLIENT_ID"}, status: notYet,
+			name: "azure.clientId", aliases: []string{"azure.sp.clientId"}, env: []string{"AZURE_CLIENT_ID"},
 			field: func(c *Config) any { return &c.Azure.ClientID },
-			doc:   "Client id of the service principal.",
+			doc:   "Client id of the service principal. Required as the tenant is.",
+			check: func(l *loader) { l.needs(l.needsPrincipal(), "repo.type is azure and repo.azure.accessKey is not set") },
 		}, {
-			name: "azure.clientSecret", aliases: []string{"azure.sp.clientSecret"}, env: []string{"AZURE_CLIENT_SECRET"}, secret: true, status: notYet,
+			name: "azure.clientSecret", aliases: []string{"azure.sp.clientSecret"}, env: []string{"AZURE_CLIENT_SECRET"}, secret: true,
 			field: func(c *Config) any { return &c.Azure.ClientSecret },
-			doc:   "Client secret of the service principal.",
+			doc:   "Client secret of the service principal. Required as the tenant is.",
+			check: func(l *loader) { l.needs(l.needsPrincipal(), "repo.type is azure and repo.azure.accessKey is not set") },
 		}, {
 			name: "azure.keyVault.codesignKey.name", env: []string{"AZURE_KEYVAULT_CODESIGNKEY_NAME"}, status: notYet,
 			field: func(c *Config) any { return &c.Azure.CodesignKeyName },
@@ -127,3 +130,6 @@ func tlsKeys() []key {
 		},
 	}
 }
+
+// needsPrincipal tells whether Azure Storage is used in the name of a service principal.
+func (l *loader) needsPrincipal() bool { return l.Repo.Type == "azure" && l.Repo.Azure.AccessKey == "" }

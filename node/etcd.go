@@ -13,19 +13,9 @@ import (
 	"statiko/state"
 )
 
-// EtcdOptions returns how the configuration says that etcd is reached.
-func EtcdOptions(c *config.Config, log *zap.Logger) etcdclient.Options {
-	e := c.State.Etcd
-	return etcdclient.Options{
-		Endpoints: e.Address, Timeout: e.Timeout,
-		CA: e.TLS.CA, ClientCertificate: e.TLS.ClientCertificate, ClientKey: e.TLS.ClientKey, SkipVerify: e.TLSSkipVerify,
-		Username: e.Username, Password: e.Password, Log: log,
-	}
-}
-
 // openEtcd opens the store on etcd, with the local copy if it is not nil. The client is closed after the store.
 func openEtcd(c *config.Config, k *secret.Keyring, kept etcdstore.Copy, log *zap.Logger) (*etcdclient.Client, *etcdstore.Store, error) {
-	client, err := etcdclient.Open(EtcdOptions(c, log))
+	client, err := etcdclient.Open(etcdclient.Configured(c, log))
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to etcd (keys state.etcd.*): %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"statiko/bundle"
+	"statiko/bundle/objectstore"
 	"statiko/config"
 	"statiko/filestore"
 	"statiko/secret"
@@ -24,14 +25,14 @@ import (
 
 // folders are those below appRoot.
 type folders struct {
-	apps, spool, served, misc, copy string
+	apps, archives, spool, served, misc, copy string
 }
 
 // makeFolders makes appRoot and what is below it. appRoot and the unpacked bundles may be read by others, as another
 // web server has to; the rest is the node's own.
 func makeFolders(root string) (folders, error) {
 	f := folders{
-		apps: filepath.Join(root, "apps"), spool: filepath.Join(root, "uploads"),
+		apps: filepath.Join(root, "apps"), archives: filepath.Join(root, "archives"), spool: filepath.Join(root, "uploads"),
 		served: filepath.Join(root, "served"), misc: filepath.Join(root, "misc"),
 		copy: filepath.Join(root, "state"),
 	}
@@ -84,7 +85,15 @@ func openLibrary(c *config.Config, store state.Store, peers bundle.Peers, dirs f
 		}
 		repo = local
 	default:
-		return nil, fmt.Errorf("repo.type: %q is not a repository of this version", c.Repo.Type)
+		store, err := openRemote(c, objectstore.Policy{}, log)
+		if err != nil {
+			return nil, err
+		}
+		repo = store
+		// What this node has fetched, for the other nodes and for itself.
+		if cache, err = bundle.OpenLocal(dirs.archives, log); err != nil {
+			return nil, fmt.Errorf("open the cache of bundles (key appRoot): %w", err)
+		}
 	}
 	if err := emptyFolder(dirs.spool); err != nil {
 		return nil, fmt.Errorf("remove what a crash left of uploads (key appRoot): %w", err)
@@ -146,6 +155,7 @@ func (n *Node) openWebServer() (webserver.Server, error) {
 	s, err := builtin.New(builtin.Options{
 		HTTP: []net.Listener{plain}, HTTPS: []net.Listener{secure},
 		NodeHandler: n.publicHandler(), NodeCertificate: n.certificate.get,
+		HangUp:          func() bool { return n.server.Draining() },
 		PublicHTTPSPort: publicPort, ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy,
 		Log: n.log.Named("web"),
 	})

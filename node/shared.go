@@ -83,12 +83,13 @@ func (n *Node) join(o Options, dirs folders) error {
 	if n.shared == nil {
 		n.elector = leader.NewStatic(c.NodeName, n.log.Named("leader"))
 		n.group = cluster.Single(cluster.SingleOptions{
-			Store: n.store, NodeName: c.NodeName, Local: local, Address: address, Pin: n.Pin(),
+			Store: n.store, NodeName: c.NodeName, Local: local, Address: address, Pin: n.Pin,
 			Version: o.Version, WebServer: c.WebServer, Log: n.log.Named("cluster"),
 		})
-		return nil
+	} else if err := n.joinShared(o, dirs, local, address); err != nil {
+		return err
 	}
-	return n.joinShared(o, dirs, local, address)
+	return n.addHealthDuty()
 }
 
 func (n *Node) joinShared(o Options, dirs folders, local cluster.Local, address string) error {

@@ -43,6 +43,9 @@ type Options struct {
 	// AllowProxy has the hosts that manifests may pass requests on to.
 	AllowProxy []string
 
+	// Changed is told at the end of each pass, before Status tells of it, the domains for which the pass changed, or
+	// tried to change, what is served. It must not block. It may be nil.
+	Changed func(domains []string)
 	// Period is how often everything is looked at even if nothing happened; 0 means one minute.
 	Period time.Duration
 	Log    *zap.Logger
@@ -67,6 +70,8 @@ type Reconciler struct {
 	all   bool
 	// unsettledSites wait for a certificate or a bundle.
 	unsettledSites map[string]bool
+	// refusedSites were refused by the web server twice in a row, and wait for a change of another.
+	refusedSites map[string]bool
 	// contents has the bundles that are or were served, by digest.
 	contents map[string]*content
 	status   Status
@@ -110,7 +115,7 @@ func New(o Options) *Reconciler {
 		records: records{dir: o.Dir},
 		look:    make(chan struct{}, 1),
 		sites:   map[string]*site{}, byPair: map[string]string{}, dirty: map[string]bool{}, all: true,
-		unsettledSites: map[string]bool{}, contents: map[string]*content{},
+		unsettledSites: map[string]bool{}, refusedSites: map[string]bool{}, contents: map[string]*content{},
 		status:    Status{Running: true, LastSync: o.Now()},
 		passEnded: make(chan struct{}),
 	}
@@ -222,6 +227,7 @@ func (r *Reconciler) pass(ctx context.Context) bool {
 	if everything && err == nil {
 		untidy = r.Bundles.Collect(r.inUse())
 	}
+	r.tell(steps)
 	r.end(s, asked, err, untidy)
 	if fault := errors.Join(err, untidy); fault != nil && ctx.Err() == nil {
 		r.Log.Error("the pass did not complete", zap.Error(fault))
@@ -293,6 +299,26 @@ func (r *Reconciler) end(s *state.Snapshot, asked int64, err, untidy error) {
 	close(r.passEnded)
 	r.passEnded = make(chan struct{})
 }
+
+// tell says which domains the steps were about.
+func (r *Reconciler) tell(steps []Step) {
+	if r.Changed == nil {
+		return
+	}
+	var domains []string
+	for _, step := range steps {
+		if step.Action == Serve || step.Action == Remove {
+			domains = append(domains, step.Domain)
+		}
+	}
+	if len(domains) > 0 {
+		r.Changed(domains)
+	}
+}
+
+// Served returns what is served for a domain; false if nothing is. Two equal values mean that nothing was changed in
+// between.
+func (r *Reconciler) Served(domain string) (Applied, bool) { return r.applied(domain) }
 
 func (r *Reconciler) applied(domain string) (Applied, bool) {
 	r.mu.Lock()

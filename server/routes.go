@@ -39,12 +39,12 @@ type route struct {
 func routes() []route {
 	type m = map[string]handler
 	return append(publicRoutes(),
-		route{"/healthz", open, m{"GET": (*Server).healthz}},
-		route{"/readyz", open, m{"GET": (*Server).readyz}},
 		route{"/clusterstatus", required, m{"GET": (*Server).clusterStatus}},
 		route{"/sync", required, m{"POST": (*Server).sync}},
 		route{"/freeze", required, m{"POST": (*Server).freeze}},
 		route{"/unfreeze", required, m{"POST": (*Server).unfreeze}},
+		route{"/drain", required, m{"POST": (*Server).startDrain}},
+		route{"/undrain", required, m{"POST": (*Server).endDrain}},
 		route{"/node", required, m{"GET": (*Server).listNodes}},
 		route{"/node/{name}", required, m{"DELETE": (*Server).removeNode}},
 		route{"/leader", required, m{"GET": (*Server).getLeader}},
@@ -85,6 +85,8 @@ func publicRoutes() []route {
 		{"/status", optional, m{"GET": (*Server).status}},
 		{"/status/{domain}", optional, m{"GET": (*Server).siteStatus}},
 		{"/info", optional, m{"GET": (*Server).info}},
+		{"/healthz", open, m{"GET": (*Server).healthz}},
+		{"/readyz", open, m{"GET": (*Server).readyz}},
 		{"/.well-known/acme-challenge/{token}", open, m{"GET": (*Server).challenge}},
 	}
 }

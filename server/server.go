@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"statiko/api"
 	"statiko/bundle"
 	"statiko/cluster"
 	"statiko/dhparams"
@@ -71,6 +72,8 @@ type Options struct {
 	// NodeName is this node's name, sent in every answer; never empty.
 	NodeName string
 
+	// Health tells how sites are; nil means that they are as the Reconciler applied them.
+	Health Health
 	// Cluster knows the other nodes; nil means that there are none.
 	Cluster cluster.Group
 	// Leader returns the name of the node that leads, or false if nobody is known to; nil means nobody.
@@ -82,6 +85,8 @@ type Options struct {
 	// Ready says why the node is not ready although it serves what it knew at its start; nil, or a nil error, means
 	// that it is.
 	Ready func() error
+	// Certificate tells of the node's own certificate; nil, or a nil result, means that there is none.
+	Certificate func() *api.NodeCertificate
 	// Generating tells whether this node is making Diffie-Hellman parameters, and how far that has come; nil means
 	// never.
 	Generating func() (dhparams.Progress, bool)
@@ -125,6 +130,7 @@ type Server struct {
 	public     http.Handler
 	// accepter is nil if the store has no such power.
 	accepter accepter
+	drain    *draining
 	// serving ends all waiting when it ends.
 	serving  context.Context
 	endWaits context.CancelFunc
@@ -146,11 +152,17 @@ func New(o Options) (*Server, error) {
 	case o.NodeName == "":
 		return nil, errors.New("server: the node has no name")
 	}
+	if o.Health == nil {
+		o.Health = appliedHealth{o.Reconciler}
+	}
 	if o.Leader == nil {
 		o.Leader = func() (string, bool) { return "", false }
 	}
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
+	}
+	if o.Certificate == nil {
+		o.Certificate = func() *api.NodeCertificate { return nil }
 	}
 	if o.Generating == nil {
 		o.Generating = func() (dhparams.Progress, bool) { return dhparams.Progress{}, false }
@@ -175,7 +187,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{Options: o, psk: sha256.Sum256([]byte(o.PSK)), hasPSK: o.PSK != "", started: o.Now()}
 	s.PSK = ""
-	s.attempts = newAttempts(o.Now)
+	s.attempts, s.drain = newAttempts(o.Now), &draining{}
 	s.accepter = accepterOf(o.Store)
 	s.serving, s.endWaits = context.WithCancel(context.Background())
 	if s.Cluster == nil {
@@ -197,8 +209,8 @@ func New(o Options) (*Server, error) {
 // Handler returns the whole API.
 func (s *Server) Handler() http.Handler { return s.private }
 
-// PublicHandler returns the routes that the default site of the web server offers to everybody: /status, /info and
-// ACME challenges. Nobody is authenticated there, whatever is sent.
+// PublicHandler returns the routes that the default site of the web server offers to everybody: /status, /info,
+// /healthz, /readyz and ACME challenges. Nobody is authenticated there, whatever is sent.
 func (s *Server) PublicHandler() http.Handler { return s.public }
 
 // EndWaits has all requests that wait for something answer at once with how things are. It is for the time before the

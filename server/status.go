@@ -15,7 +15,7 @@ const forceWait = 10 * time.Second
 
 // status answers GET /status: 200 while sites are served, whatever the store does.
 func (s *Server) status(c *call) error {
-	s.force(c)
+	s.force(c, "")
 	snap := s.snapshot(c)
 	st := s.ownStatus(c, snap)
 	applied := s.Reconciler.Status().Revision
@@ -50,10 +50,12 @@ func (s *Server) status(c *call) error {
 
 // siteStatus answers GET /status/{domain}: 503 if that site is not served as it should be.
 func (s *Server) siteStatus(c *call) error {
-	s.force(c)
 	name := c.r.PathValue("domain")
 	if stored, err := state.CheckDomain(name); err == nil {
 		name = stored
+	}
+	if site, ok := s.Store.Snapshot().Site(name); ok {
+		s.force(c, site.Domain)
 	}
 	snap := s.snapshot(c)
 	site, ok := snap.Site(name)
@@ -72,16 +74,18 @@ func (s *Server) siteStatus(c *call) error {
 	return c.json(code, st)
 }
 
-// force has everything looked at again before the answer, if an authenticated caller asks for it.
-func (s *Server) force(c *call) {
+// force has everything looked at again before the answer, and all sites or one visited, if an authenticated caller
+// asks for it.
+func (s *Server) force(c *call, domain string) {
 	if !c.authenticated || !truthy(c.r.URL.Query().Get("force")) {
 		return
 	}
 	s.Reconciler.Sync()
 	ctx, cancel := s.waiting(c, forceWait)
 	defer cancel()
-	// What is not applied in time is in the answer.
+	// What is not applied or visited in time is in the answer.
 	_ = s.Reconciler.Wait(ctx, s.Store.Snapshot().Revision(), "")
+	s.Health.Probe(ctx, domain)
 }
 
 // ownStatus is nodeStatus with what the cluster knows of this node.
@@ -99,8 +103,9 @@ func (s *Server) nodeStatus(snap *state.Snapshot) api.Status {
 		Version: s.Version,
 		Nginx:   api.WebServerStatus{Running: web.Running},
 		Sync: api.SyncStatus{
-			// Asked right after a change, a reconciler may not know of it yet.
-			Running:  sync.Running || sync.Revision < snap.Revision(),
+			// Asked right after a change, a reconciler may not know of it yet. Nothing runs any more only once
+			// Health tells of what was applied; so it is asked after the reconciler.
+			Running:  sync.Running || sync.Revision < snap.Revision() || s.Health.Pending(),
 			LastSync: sync.LastSync, Revision: sync.Revision,
 		},
 		Store: api.StoreStatus{Healthy: store.Healthy, Type: store.Backend, Reason: store.Reason, Revision: snap.Revision()},
@@ -114,6 +119,9 @@ func (s *Server) nodeStatus(snap *state.Snapshot) api.Status {
 	if st.Sync.LastSync.IsZero() {
 		st.Sync.LastSync = s.started
 	}
+	since, _ := s.drain.state()
+	st.Draining = timeOrNil(since)
+	st.Certificate = s.Certificate()
 	var known bool
 	if st.Leader, known = s.Leader(); !known {
 		st.NoLeaderSince = timeOrNil(s.LeaderState().NobodySince)
@@ -122,7 +130,7 @@ func (s *Server) nodeStatus(snap *state.Snapshot) api.Status {
 }
 
 func (s *Server) siteHealth(site *state.Site) api.SiteHealth {
-	return wireHealth(site, s.Reconciler.Site(site.Domain))
+	return wireHealth(site, s.Health.Site(site.Domain))
 }
 
 // wireHealth returns one site's health as answers show it.

@@ -14,20 +14,26 @@ import (
 // rooms is the table of the architecture (docs/architecture.md): a package may import only packages that stand
 // further down. Packages of one row do not import each other, except that a package may import what it contains.
 var rooms = [][]string{
-	{"test", "test/bench"},
-	{"test/etcdtest"},
+	{"test", "test/bench", "test/mutants"},
+	{"test/chaos"},
+	{"test/history"},
+	{"test/cluster"},
+	{"test/etcdtest", "test/objecttest"},
+	{"test/programs"},
 	{"cmd/node", "cmd/stkcli"},
 	{"cli"},
 	{"migrate"},
 	{"node"},
 	{"server"},
+	{"health"},
 	{"reconcile"},
 	{"webserver/builtin", "webserver/servertest"},
 	{"webserver"},
-	{"bundle/repotest"},
+	{"bundle/repotest", "bundle/s3repo", "bundle/azurerepo"},
+	{"bundle/objectstore"},
 	{"bundle"},
 	{"cluster"},
-	{"certs", "leader", "dhparams"},
+	{"certs", "leader", "dhparams", "temporary"},
 	{"etcdstore", "filestore"},
 	{"etcdclient"},
 	{"api"},
@@ -122,6 +128,22 @@ func TestEveryPackageHasExactlyOneComment(t *testing.T) {
 			t.Errorf("%s has %d package comments, want exactly one", p.ImportPath, n)
 		}
 	}
+}
+
+// Managing a node needs none of its parts: stkcli stays small.
+func TestCommandLineCarriesNoServers(t *testing.T) {
+	for _, p := range list(t) {
+		if p.ImportPath != "statiko/cmd/stkcli" {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if dep == "statiko/node" || dep == "statiko/bundle/s3repo" || dep == "statiko/bundle/azurerepo" || dep == "statiko/webserver/builtin" {
+				t.Errorf("stkcli depends on %s", dep)
+			}
+		}
+		return
+	}
+	t.Error("there is no stkcli")
 }
 
 // Exits, signals and the environment are the programs' business, and nothing happens at import time.

@@ -58,6 +58,18 @@ func (p *process) kill() {
 	<-p.ended
 }
 
+// terminate ends a process of which the exit code does not matter, and its children with it.
+func (p *process) terminate() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	timer := time.NewTimer(stopTimeout)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+	case <-timer.C:
+		p.kill()
+	}
+}
+
 // stop ends the process as a supervisor would. It is an error if it does not end in time, or not with 0.
 func (p *process) stop() error {
 	if !p.running() {

@@ -1,17 +1,13 @@
 package etcdtest
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"statiko/test/programs"
 )
 
 // envBinary names a binary of etcd to use instead of the one that is built.
@@ -40,62 +36,19 @@ var binary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv(envBinary); path != "" {
 		return path, nil
 	}
-	return built("etcd", serverPackage)
+	return programs.Built("etcd", "etcd", serverPackage)
 })
 
-var tool = sync.OnceValues(func() (string, error) { return built("etcdutl", toolPackage) })
+var tool = sync.OnceValues(func() (string, error) { return programs.Built("etcd", "etcdutl", toolPackage) })
 
-// built returns the path of a program of the module in test/etcd, which is kept in the user's cache.
-func built(name, pkg string) (string, error) {
-	mod, err := exec.Command("go", "env", "GOMOD").Output()
+// Older returns the path of an older etcd server, of the module in test/etcd35 ("3.5") or test/etcd36 ("3.6").
+func Older(t testing.TB, version string) string {
+	t.Helper()
+	path, err := programs.Built("etcd"+strings.ReplaceAll(version, ".", ""), "etcd", serverPackage)
 	if err != nil {
-		return "", fmt.Errorf("go env GOMOD: %w", err)
+		t.Fatalf("etcd's server %s: %v", version, err)
 	}
-	folder := filepath.Join(filepath.Dir(strings.TrimSpace(string(mod))), "test", "etcd")
-	text, err := os.ReadFile(filepath.Join(folder, "go.mod"))
-	if err != nil {
-		return "", err
-	}
-	version := regexp.MustCompile(regexp.QuoteMeta(pkg) + ` (v\S+)`).FindSubmatch(text)
-	if version == nil {
-		return "", fmt.Errorf("%s does not require %s", folder, pkg)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	cache = filepath.Join(cache, "statiko-test")
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
-	return build(folder, pkg, filepath.Join(cache, name+"-"+string(version[1])))
-}
-
-// build makes the program unless it is there. Tests of several packages run at the same time, and only one of them
-// builds.
-func build(folder, pkg, path string) (string, error) {
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return "", err
-	}
-	defer lock.Close()
-	for {
-		if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	c := exec.Command("go", "build", "-o", path+".new", pkg)
-	c.Dir = folder
-	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
-	}
-	return path, os.Rename(path+".new", path)
+	return path
 }
 
 // help is what the binary says about its flags.

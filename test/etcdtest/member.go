@@ -1,15 +1,15 @@
 package etcdtest
 
 import (
-	"bytes"
-	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
-	"runtime"
-	"strings"
-	"syscall"
 	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"statiko/test/programs"
 )
 
 // Member is one server.
@@ -19,9 +19,10 @@ type Member struct {
 	// client and peer are URLs, initial names all members.
 	client, peer, initial string
 	auth                  bool
-	// process is nil while the member does not run; exited is closed by whoever waits for it.
-	process *os.Process
-	exited  chan struct{}
+	// program is the server's path; "" means that of [Binary].
+	program string
+	// process is nil while the member does not run.
+	process *programs.Process
 	// extra are the flags of the last Restart.
 	extra []string
 }
@@ -29,43 +30,25 @@ type Member struct {
 // Endpoint returns the member's client URL.
 func (m *Member) Endpoint() string { return m.client }
 
+// Name returns the member's name.
+func (m *Member) Name() string { return m.name }
+
+// Log returns the path of the member's log.
+func (m *Member) Log() string { return m.logPath() }
+
 func (m *Member) logPath() string { return m.data + ".log" }
 
 // start starts the process. It dies with this one, however that ends.
 func (m *Member) start() error {
-	path, err := binary()
-	if err != nil {
-		return err
-	}
-	log, err := os.OpenFile(m.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	c := exec.Command(path, m.arguments()...)
-	c.Stdout, c.Stderr = log, log
-	// etcd takes its flags from the environment too.
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, exited := make(chan error), make(chan struct{})
-	go func() {
-		defer close(exited)
-		// The signal comes when the thread ends that started the process, so that thread must stay.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := c.Start()
-		started <- err
-		if err == nil {
-			// How it ended does not matter: tests kill it.
-			_ = c.Wait()
+	path, err := m.program, error(nil)
+	if path == "" {
+		if path, err = binary(); err != nil {
+			return err
 		}
-	}()
-	if err := <-started; err != nil {
-		<-exited
-		return err
 	}
-	m.process, m.exited = c.Process, exited
-	return nil
+	// etcd takes its flags from the environment too.
+	m.process, err = programs.Start(m.logPath(), []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, path, m.arguments()...)
+	return err
 }
 
 func (m *Member) arguments() []string {
@@ -88,45 +71,62 @@ func (m *Member) arguments() []string {
 
 func (m *Member) running() bool { return m.process != nil }
 
-func (m *Member) ended() bool {
-	select {
-	case <-m.exited:
-		return true
-	default:
-		return false
-	}
-}
+func (m *Member) ended() bool { return m.process.Ended() }
 
 func (m *Member) kill() {
 	if m.process == nil {
 		return
 	}
-	// It may have ended by itself.
-	_ = m.process.Kill()
-	<-m.exited
+	m.process.Kill()
 	m.process = nil
 }
 
 // Kill ends the member at once, as a crash does.
 func (m *Member) Kill() { m.kill() }
 
+// Running tells whether the member was started and not killed since.
+func (m *Member) Running() bool { return m.running() }
+
+// Replace ends the member with SIGTERM and starts it again with another server, as [Older] returns it, or with that of
+// [Binary] if the path is "". It does not wait; see [Cluster.AwaitReady].
+func (m *Member) Replace(t testing.TB, program string) {
+	t.Helper()
+	m.mustRun(t)
+	m.process.Terminate(t, startTimeout)
+	m.process, m.program = nil, program
+	if err := m.start(); err != nil {
+		t.Fatalf("start etcd %s: %v", m.name, err)
+	}
+}
+
 // Stop freezes the member: its connections stay open and nobody answers.
 func (m *Member) Stop(t testing.TB) {
 	t.Helper()
-	m.signal(t, syscall.SIGSTOP)
-	awaitFrozen(t, m.process.Pid)
+	m.mustRun(t)
+	m.process.Stop(t)
 }
 
 // Cont ends what Stop began.
-func (m *Member) Cont(t testing.TB) { t.Helper(); m.signal(t, syscall.SIGCONT) }
+func (m *Member) Cont(t testing.TB) {
+	t.Helper()
+	m.mustRun(t)
+	m.process.Cont(t)
+}
 
-func (m *Member) signal(t testing.TB, s syscall.Signal) {
+// Proxy returns a proxy of the member, which ends with the test.
+func (m *Member) Proxy(t testing.TB) *programs.Proxy {
+	t.Helper()
+	u, err := url.Parse(m.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return programs.NewProxy(t, u.Host)
+}
+
+func (m *Member) mustRun(t testing.TB) {
 	t.Helper()
 	if m.process == nil {
 		t.Fatalf("etcd %s does not run", m.name)
-	}
-	if err := m.process.Signal(s); err != nil {
-		t.Fatalf("signal etcd %s: %v", m.name, err)
 	}
 }
 
@@ -226,15 +226,7 @@ func (m *Member) mustNotRun(t testing.TB) {
 }
 
 // lastLog returns the last lines of the member's log.
-func (m *Member) lastLog(lines int) string {
-	data, err := os.ReadFile(m.logPath())
-	if err != nil {
-		return fmt.Sprint(err)
-	}
-	all := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-	all = all[max(0, len(all)-lines):]
-	for i, line := range all {
-		all[i] = line[:min(len(line), 300)]
-	}
-	return strings.TrimSpace(string(bytes.Join(all, []byte("\n"))))
-}
+func (m *Member) lastLog(lines int) string { return programs.LastLog(m.logPath(), lines) }
+
+// Client returns a client of this member alone, which the caller closes.
+func (m *Member) Client() (*clientv3.Client, error) { return m.cluster.open(m.client) }

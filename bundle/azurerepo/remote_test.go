@@ -1,0 +1,43 @@
+package azurerepo
+
+import (
+	"os"
+	"runtime"
+	"testing"
+
+	"statiko/bundle"
+	"statiko/bundle/objectstore"
+	"statiko/bundle/repotest"
+	"statiko/test/objecttest"
+)
+
+const blockSize = 2 << 20
+
+func remote(t *testing.T, s objecttest.Azure) {
+	repotest.RunRemote(t, func(t *testing.T) repotest.Remote {
+		o := options(t, s)
+		proxy := s.Proxy(t)
+		o.Endpoint, o.BlockSize = proxy.Endpoint()+"/"+objecttest.AzureAccount, blockSize
+		return repotest.Remote{Server: s, Proxy: proxy, PartSize: blockSize, Open: func(t testing.TB, policy objectstore.Policy) bundle.Repository {
+			mine := o
+			mine.Policy = policy
+			return open(t, mine)
+		}}
+	})
+}
+
+// Memory does not grow with the object. With STATIKO_SOAK=1 it is of 1 GiB.
+func streams(t *testing.T, s objecttest.Azure) {
+	size := int64(64 << 20)
+	if os.Getenv("STATIKO_SOAK") == "1" {
+		size = 1 << 30
+	}
+	repotest.Streams(t, open(t, options(t, s)), size, heap, 24<<20)
+}
+
+// heap returns how many bytes are in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
