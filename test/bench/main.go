@@ -50,6 +50,7 @@ var measurements = [...]measurement{
 	{etcdPart, "the store on etcd beside etcd's own client", measureEtcd},
 	{nodesPart, "certificates in a cluster", measureNodes},
 	{dhPart, "Diffie-Hellman parameters beside openssl", measureDH},
+	{objectsPart, "bundles in an object store", measureObjects},
 }
 
 // bench is one run of the program.
