@@ -7,7 +7,7 @@ TIMEOUT ?= 10m
 # How long each fuzz target runs in "make fuzz".
 FUZZTIME ?= 30s
 
-.PHONY: run cluster build test lint bench fuzz clean
+.PHONY: run cluster build test lint bench fuzz chaos mutants clean
 
 run: build
 	@scripts/run
@@ -32,6 +32,17 @@ bench: build
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
+
+# Whole clusters, broken on purpose: a few minutes, or CHAOS_TIME=1h of random faults; CHAOS_SEED=n for the same ones again.
+# CHAOS=TestChaos_Random runs one scenario.
+CHAOS ?= .
+chaos:
+	STATIKO_CHAOS=1 $(GO) test -count=1 -v -timeout 0 -run '$(CHAOS)' ./test/chaos
+
+# Deliberate bugs, each of which a test must find; MUTANTS is a regular expression of their names.
+MUTANTS ?= .
+mutants:
+	@$(GO) run ./test/mutants -run '$(MUTANTS)'
 
 clean:
 	rm -rf $(BIN)

@@ -147,6 +147,11 @@ type Answer struct {
 	ETag string
 	// Applied tells, after a change with [Wait], whether it was applied in time; nil if the node does not say.
 	Applied *bool
+	// Replicas tells, after an upload, on how many nodes the bundle is and should be, such as "1/2"; "" if the node
+	// does not say.
+	Replicas string
+	// Pending tells, after an upload, that the bundle cannot be deployed before its signature comes.
+	Pending bool
 	// Waiting has the nodes that have not applied it, as far as the node says, and WaitingMore how many more there
 	// are.
 	Waiting     []Waiting

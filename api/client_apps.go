@@ -22,6 +22,23 @@ func (c *Client) Apps(ctx context.Context, options ...CallOption) ([]App, error)
 	return apps, nil
 }
 
+// AppsOnNodes is Apps, and says which nodes have each bundle.
+func (c *Client) AppsOnNodes(ctx context.Context, options ...CallOption) ([]App, error) {
+	return c.Apps(ctx, append(options[:len(options):len(options)], func(k *call) { k.query.Set("nodes", "1") })...)
+}
+
+// DownloadApp returns a bundle's archive as it was uploaded, which the caller closes, and its size in bytes. It is not
+// verified: the node's answer to Apps has the digest.
+func (c *Client) DownloadApp(ctx context.Context, name string, options ...CallOption) (io.ReadCloser, int64, error) {
+	k := newCall(http.MethodGet, options, "app", name, "archive")
+	k.accept = okOnly
+	resp, err := c.send(ctx, k, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	return resp.Body, resp.ContentLength, nil
+}
+
 // UploadApp sends a bundle's archive; typ is its format, such as "tar.gz". It streams: r is read once, to its end
 // unless the node refuses before; an error of r ends the call and is in the chain of the error returned. Progress,
 // if not nil, is called with the bytes read so far. state.ErrExists if the name is taken.

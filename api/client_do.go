@@ -124,6 +124,7 @@ func (c *Client) observe(k *call, resp *http.Response) {
 	}
 	*k.answer = Answer{
 		Status: resp.StatusCode, Node: resp.Header.Get(HeaderNode), Revision: revision, ETag: resp.Header.Get("ETag"),
+		Replicas: resp.Header.Get(HeaderReplicas), Pending: resp.Header.Get(HeaderPending) == "true",
 	}
 	if applied, err := strconv.ParseBool(resp.Header.Get(HeaderApplied)); err == nil {
 		k.answer.Applied = &applied

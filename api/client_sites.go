@@ -67,3 +67,30 @@ func (c *Client) Deploy(ctx context.Context, domain, app string, options ...Call
 	k.accept = noContentOnly
 	return c.call(ctx, k, SiteApp{Name: app}, nil)
 }
+
+// Undeploy makes the site serve the placeholder page.
+func (c *Client) Undeploy(ctx context.Context, domain string, options ...CallOption) error {
+	k := newCall(http.MethodDelete, options, "site", domain, "app")
+	k.accept = noContentOnly
+	return c.call(ctx, k, nil, nil)
+}
+
+// Rollback makes the site serve an app of its history, "" for the one before, and returns the site.
+func (c *Client) Rollback(ctx context.Context, domain, app string, options ...CallOption) (*Site, error) {
+	k := newCall(http.MethodPost, options, "site", domain, "rollback")
+	k.accept = okOnly
+	var site Site
+	if err := c.call(ctx, k, SiteRollback{App: app}, &site); err != nil {
+		return nil, err
+	}
+	return &site, nil
+}
+
+// SiteHistory returns the versions of a site, newest first.
+func (c *Client) SiteHistory(ctx context.Context, domain string, options ...CallOption) ([]SiteVersion, error) {
+	var versions []SiteVersion
+	if err := c.call(ctx, newCall(http.MethodGet, options, "site", domain, "history"), nil, &versions); err != nil {
+		return nil, err
+	}
+	return versions, nil
+}

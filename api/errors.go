@@ -39,7 +39,9 @@ var codes = [...]struct {
 	{CodeUnavailable, http.StatusServiceUnavailable, state.ErrUnavailable},
 	{CodeUnknown, http.StatusServiceUnavailable, state.ErrUnknown},
 	{CodeNotReady, http.StatusServiceUnavailable, nil},
+	{CodeReplicas, http.StatusServiceUnavailable, nil},
 	{CodeFrozen, http.StatusServiceUnavailable, nil},
+	{CodeStopping, http.StatusConflict, nil},
 	{CodeDiskFull, http.StatusInsufficientStorage, nil},
 }
 

@@ -16,6 +16,11 @@ const (
 	// HeaderApplied tells, in the answer to a change with ?wait=, whether the change was applied in time:
 	// "true" or "false".
 	HeaderApplied = "X-STK-Applied"
+	// HeaderReplicas tells, in the answer to an upload where nodes keep the bundles themselves, on how many nodes the
+	// bundle is stored and on how many it should be, such as "1/2".
+	HeaderReplicas = "X-STK-Replicas"
+	// HeaderPending is "true" in the answer to an upload of a bundle that cannot be deployed before its signature comes.
+	HeaderPending = "X-STK-Pending"
 	// HeaderWaiting names, beside an X-STK-Applied of "false", the nodes that have not applied the change, and why;
 	// see [ParseWaiting].
 	HeaderWaiting = "X-STK-Waiting"
@@ -52,15 +57,32 @@ type Status struct {
 	// Quarantine lists objects of the state that are kept but not served because they are faulty. Only the
 	// authenticated see it.
 	Quarantine []Quarantined `json:"quarantine,omitempty"`
+	// Bundles tells what happened to bundles on this node within the last day, such as an archive that was damaged and
+	// replaced. Only the authenticated see it.
+	Bundles []BundleNote `json:"bundles,omitempty"`
 	// Leader is the name of the node that leads; "" if nobody does.
 	Leader string `json:"leader,omitempty"`
 	// NoLeaderSince is since when no node leads; null while one does, or if that is not known.
 	NoLeaderSince *time.Time `json:"noLeaderSince,omitempty"`
+	// Certificate tells of the node's own certificate. Only the authenticated see it.
+	Certificate *NodeCertificate `json:"certificate,omitempty"`
 	// Version is the node's version.
 	Version string `json:"version,omitempty"`
+	// Draining is since when the node asks not to be sent visitors, which it serves all the same; null if it does not.
+	Draining *time.Time `json:"draining,omitempty"`
 	// Unregistered says why the other nodes of the cluster do not know that this one is up, such as that another has
 	// its name; "" if they do.
 	Unregistered string `json:"unregistered,omitempty"`
+}
+
+// NodeCertificate tells of the certificate of a node's own, with which its API answers.
+type NodeCertificate struct {
+	// NotAfter is when the one in use expires.
+	NotAfter time.Time `json:"notAfter"`
+	// Renewed tells that the node made it, and renews it itself.
+	Renewed bool `json:"renewed,omitempty"`
+	// Error says why the one that should be in use is not, such as that its file cannot be read.
+	Error string `json:"error,omitempty"`
 }
 
 // WebServerStatus tells whether sites are being served.
@@ -164,6 +186,41 @@ type App struct {
 	SHA256 string `json:"sha256,omitempty"`
 	// Sites are the primary domains of the sites that have it deployed.
 	Sites []string `json:"sites,omitempty"`
+	// Pending tells that it cannot be deployed before its signature comes.
+	Pending bool `json:"pending,omitempty"`
+	// Signature is as uploaded, in base64.
+	Signature string `json:"signature,omitempty"`
+	// Nodes are those that have its archive, and Unpacked those that can serve it at once, by name; only if they were
+	// asked for. A node that does not answer is in neither.
+	Nodes    []string `json:"nodes,omitempty"`
+	Unpacked []string `json:"unpacked,omitempty"`
+}
+
+// SiteVersion is one version in the answer of GET /site/{domain}/history, newest first.
+type SiteVersion struct {
+	// App is the bundle's name, and SHA256 its digest when it was deployed, in hexadecimal.
+	App    string `json:"app"`
+	SHA256 string `json:"sha256"`
+	// Time is when it was deployed; null if that is not known.
+	Time *time.Time `json:"time"`
+	// Current tells that the site serves it now.
+	Current bool `json:"current,omitempty"`
+	// Problem says why one cannot go back to it; "" if one can.
+	Problem string `json:"problem,omitempty"`
+}
+
+// SiteRollback is the body of POST /site/{domain}/rollback; empty for the version before.
+type SiteRollback struct {
+	// App is one of the site's history.
+	App string `json:"app,omitempty"`
+}
+
+// BundleNote is something that happened to a bundle on a node.
+type BundleNote struct {
+	Time time.Time `json:"time"`
+	// Bundle is its name; "" if it concerns all.
+	Bundle string `json:"bundle,omitempty"`
+	Text   string `json:"text"`
 }
 
 // AppMetadata is the body of POST /app/{name}. Both are base64.
@@ -232,6 +289,7 @@ const (
 	CodeUnavailable  = "unavailable"  // 503: the store is away; certainly not applied
 	CodeUnknown      = "unknown"      // 503: sent, outcome not learned
 	CodeNotReady     = "not_ready"    // 503
+	CodeReplicas     = "replicas"     // 503: a bundle could not be stored on enough nodes; nothing was changed
 	CodeDiskFull     = "disk_full"    // 507
 )
 

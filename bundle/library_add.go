@@ -8,64 +8,172 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
 
 	"statiko/state"
 )
 
-// Add takes a spooled archive up: it is unpacked and checked, then stored, then entered into the state, so that what
-// is acknowledged can be served at once. hash is the base64 of the archive's SHA-256 that the caller expects, or "".
-// The same content under the same name is no error. Errors: [state.ErrInvalid] with the field that is at fault,
-// [state.ErrExists] for another content under the name, and those of [state.Store.Update]. The spool stays the
-// caller's to discard.
-func (l *Library) Add(ctx context.Context, spool *Spool, name, typ, signature, hash string) (int64, error) {
+// Added tells what became of an upload.
+type Added struct {
+	// Revision is that of the state.
+	Revision int64
+	Replicas
+}
+
+// ErrReplicas is wrapped by the error for an upload that reached fewer nodes than it has to.
+var ErrReplicas = errors.New("the bundle could not be stored on enough nodes")
+
+// Add takes a spooled archive up: it is unpacked and checked, then stored here and on as many other nodes as it should
+// be, then entered into the state, so that what is acknowledged is safe and can be served at once. A bundle whose
+// signature is still to come is stored and not unpacked. hash is the base64 of the archive's SHA-256 that the caller
+// expects, or "". The same content under the same name is no error. Errors: [state.ErrInvalid] with the field that is
+// at fault, [state.ErrExists] for another content under the name, [ErrReplicas], and those of [state.Store.Update]. The
+// spool stays the caller's to discard.
+func (l *Library) Add(ctx context.Context, spool *Spool, name, typ, signature, hash string) (Added, error) {
 	app := &state.App{Name: name, Type: typ, Size: spool.Size, SHA256: spool.SHA256, Signature: signature}
-	if err := checkUpload(app, hash, spool); err != nil {
-		return 0, err
+	if err := l.checkUpload(app, hash, spool); err != nil {
+		return Added{}, err
 	}
 	if old, ok := l.Store.Snapshot().App(app.Name); ok {
 		return l.again(ctx, old, app)
 	}
 	release := l.hold(app)
 	defer release()
-	if _, err := l.Stager.Stage(ctx, StageRequest{
-		ArchivePath: spool.Path, Type: app.Type, SHA256: app.SHA256, Modified: app.Uploaded,
-	}); err != nil {
-		return 0, uploadError(app.Name, err)
+	named, err := l.name(app)
+	if err != nil {
+		return Added{}, err
 	}
-
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if old, ok := l.Store.Snapshot().App(app.Name); ok {
-		return l.again(ctx, old, app)
-	}
-	err := l.Repository.Create(ctx, app.Name, spool, metaOf(app))
-	if errors.Is(err, ErrExists) {
-		// What is there is not in the state: an upload was cut off before it was acknowledged.
-		if err = l.Repository.Remove(ctx, app.Name); err == nil {
-			err = l.Repository.Create(ctx, app.Name, spool, metaOf(app))
+	defer named()
+	if l.Signers.Check(app) == nil {
+		if _, err := l.Stager.Stage(ctx, StageRequest{
+			ArchivePath: spool.Path, Type: app.Type, SHA256: app.SHA256, Modified: app.Uploaded,
+		}); err != nil {
+			return Added{}, uploadError(app.Name, err)
 		}
+	}
+	if err := l.storeNew(ctx, app, spool); err != nil {
+		return Added{}, err
+	}
+	replicas := l.replicate(ctx, app)
+	err = l.enough(replicas)
+	var rev int64
+	if err == nil {
+		rev, err = l.Store.Update(ctx, func(d *state.Draft) error {
+			if old, ok := d.App(app.Name); ok {
+				return differs(old, app)
+			}
+			return d.Put(app)
+		})
+	}
+	if err != nil && !errors.Is(err, state.ErrUnknown) {
+		l.undo(ctx, app)
+	}
+	return Added{rev, replicas}, err
+}
+
+// enough refuses what reached too few nodes, if that is asked for.
+func (l *Library) enough(r Replicas) error {
+	if !l.Strict || r.Have >= r.Want {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d; nothing was changed", ErrReplicas, r.Have, r.Want)
+}
+
+// undo removes the archive of an upload that nobody was told of. What stays in spite of this is replaced by the next
+// upload of the name.
+func (l *Library) undo(ctx context.Context, app *state.App) {
+	ctx = context.WithoutCancel(ctx)
+	if old, ok := l.Store.Snapshot().App(app.Name); ok && old.SHA256 == app.SHA256 {
+		return // the same bytes came another way
+	}
+	for _, r := range l.repositories() {
+		if err := removeArchive(ctx, r, app); err != nil {
+			l.Log.Warn("could not remove an archive that is not in the state", zap.String("bundle", app.Name), zap.Error(err))
+		}
+	}
+}
+
+// foreignAge is the age from which an archive in an object store that is in no state was left by a crash. A younger one
+// may be an upload under way on another node.
+const foreignAge = time.Hour
+
+// storeNew stores the archive of an upload wherever this node stores archives.
+func (l *Library) storeNew(ctx context.Context, app *state.App, spool *Spool) error {
+	if l.Cache != nil {
+		if err := l.storeShared(ctx, app, spool); err != nil {
+			return err
+		}
+	}
+	if err := l.keep(ctx, app, spool); err != nil {
+		return fmt.Errorf("store the bundle %s: %w", app.Name, err)
+	}
+	return nil
+}
+
+func (l *Library) storeShared(ctx context.Context, app *state.App, spool *Spool) error {
+	err := l.Repository.Create(ctx, app.Name, spool, metaOf(app))
+	if !errors.Is(err, ErrExists) {
+		if err != nil {
+			err = fmt.Errorf("store the bundle %s: %w", app.Name, err)
+		}
+		return err
+	}
+	// What is there is not in the state: an upload was cut off before it was acknowledged, or goes on elsewhere.
+	e, err := l.Repository.Stat(ctx, app.Name)
+	if err == nil {
+		noted, _ := e.Meta.SHA256()
+		switch {
+		case noted == app.SHA256 && e.Size == app.Size:
+			return nil
+		case l.Now().Sub(e.Modified) < foreignAge:
+			return state.Errorf(state.ErrConflict, app.Key(), "name", "an archive %s with another content came into the repository %s, "+
+				"perhaps by an upload that is under way on another node; try again in an hour, or choose another name",
+				app.Name, humanize.RelTime(e.Modified, l.Now(), "ago", "from now"))
+		}
+		err = l.Repository.Remove(ctx, app.Name)
+	}
+	if err == nil || errors.Is(err, ErrNotFound) {
+		err = l.Repository.Create(ctx, app.Name, spool, metaOf(app))
 	}
 	if err != nil {
-		return 0, fmt.Errorf("store the bundle %s: %w", app.Name, err)
+		return fmt.Errorf("store the bundle %s: %w", app.Name, err)
 	}
-	rev, err := l.Store.Update(ctx, func(d *state.Draft) error {
-		if old, ok := d.App(app.Name); ok {
-			return differs(old, app)
-		}
-		return d.Put(app)
-	})
-	if err != nil && !errors.Is(err, state.ErrUnknown) && !errors.Is(err, state.ErrExists) {
-		// Nobody was told of it; what stays in spite of this is replaced by the next upload of the name.
-		if undo := l.Repository.Remove(context.WithoutCancel(ctx), app.Name); undo != nil {
-			l.Log.Warn("could not remove an archive that is not in the state", zap.String("bundle", app.Name), zap.Error(undo))
-		}
+	return nil
+}
+
+// naming is a name that uploads under way are giving to a digest.
+type naming struct {
+	sha256 string
+	count  int
+}
+
+// name reserves the name for the bundle on this node until release is called, so that two uploads of one name do not
+// mix. Another content is [state.ErrConflict].
+func (l *Library) name(app *state.App) (release func(), err error) {
+	l.flight.Lock()
+	defer l.flight.Unlock()
+	n := l.naming[app.Name]
+	if n == nil {
+		n = &naming{sha256: app.SHA256}
+		l.naming[app.Name] = n
 	}
-	return rev, err
+	if n.sha256 != app.SHA256 {
+		return nil, state.Errorf(state.ErrConflict, app.Key(), "name",
+			"another bundle is being uploaded as %s; try again when that is done, or choose another name", app.Name)
+	}
+	n.count++
+	return func() {
+		l.flight.Lock()
+		defer l.flight.Unlock()
+		if n.count--; n.count == 0 {
+			delete(l.naming, app.Name)
+		}
+	}, nil
 }
 
 // checkUpload brings the name into its stored form and returns all faults of what was said about an upload.
-func checkUpload(app *state.App, hash string, spool *Spool) error {
+func (l *Library) checkUpload(app *state.App, hash string, spool *Spool) error {
 	var faults []state.Fault
 	if n, err := state.CheckAppName(app.Name); err != nil {
 		faults = append(faults, state.Fault{Field: "name", Message: err.Error()})
@@ -75,7 +183,7 @@ func checkUpload(app *state.App, hash string, spool *Spool) error {
 	if err := CheckType(app.Type); err != nil {
 		faults = append(faults, state.Fault{Field: "type", Message: err.Error()})
 	}
-	faults = append(faults, signatureFaults(app.Signature)...)
+	faults = append(faults, l.signatureFaults(app)...)
 	faults = append(faults, hashFaults(hash, spool.SHA256)...)
 	if spool.Size == 0 {
 		faults = append(faults, state.Fault{Field: "file", Message: "is empty"})
@@ -89,12 +197,16 @@ func checkUpload(app *state.App, hash string, spool *Spool) error {
 // MaxSignature bounds the text of a signature, in bytes.
 const MaxSignature = 1024
 
-func signatureFaults(signature string) []state.Fault {
-	if len(signature) > MaxSignature {
+// signatureFaults says what is wrong with the signature that a bundle has. That it has none is no fault.
+func (l *Library) signatureFaults(app *state.App) []state.Fault {
+	if len(app.Signature) > MaxSignature {
 		return []state.Fault{{Field: "signature", Message: fmt.Sprintf("is longer than %d characters", MaxSignature)}}
 	}
-	if _, err := (Meta{Signature: signature}).SignatureBytes(); err != nil {
+	if _, err := (Meta{Signature: app.Signature}).SignatureBytes(); err != nil {
 		return []state.Fault{{Field: "signature", Message: err.Error()}}
+	}
+	if err := l.Signers.Check(app); errors.Is(err, ErrSignature) {
+		return []state.Fault{{Field: "signature", Message: "was made by none of the keys in codesign.publicKey, or for another archive"}}
 	}
 	return nil
 }
@@ -124,14 +236,18 @@ func uploadError(name string, err error) error {
 }
 
 // again answers an upload of a name that exists.
-func (l *Library) again(ctx context.Context, old, app *state.App) (int64, error) {
-	return l.Store.Update(ctx, func(d *state.Draft) error {
+func (l *Library) again(ctx context.Context, old, app *state.App) (Added, error) {
+	rev, err := l.Store.Update(ctx, func(d *state.Draft) error {
 		now, ok := d.App(old.Name)
 		if !ok {
 			return state.Errorf(state.ErrConflict, old.Key(), "", "the bundle %s was removed meanwhile; upload again", old.Name)
 		}
 		return differs(now, app)
 	})
+	if err != nil {
+		return Added{}, err
+	}
+	return Added{rev, l.replicate(ctx, old)}, nil
 }
 
 // differs returns nil if both are the same content, and otherwise that the name is taken.

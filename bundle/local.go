@@ -289,6 +289,31 @@ func (l *Local) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
+// SetAside gives an archive that is not to be used a name that no bundle has, and returns its path. What is stored
+// beside it goes with it.
+func (l *Local) SetAside(ctx context.Context, name string) (where string, err error) {
+	path, err := l.Path(name)
+	if err != nil {
+		return "", err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("put bundle %s aside: %w", name, err)
+	}
+	where = filepath.Join(l.dir, fmt.Sprintf("%s%s.%d", asidePrefix, name, time.Now().UnixNano()))
+	if err := os.Rename(path, where); err != nil {
+		return "", fmt.Errorf("put bundle %s aside: %w", name, err)
+	}
+	if err := os.Rename(l.metaPath(name), where+".metadata"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.log.Warn("metadata of a bundle that was put aside stays", zap.String("bundle", name), zap.Error(err))
+	}
+	return where, syncPath(l.dir)
+}
+
+// asidePrefix begins the names of archives that were put aside.
+const asidePrefix = ".aside."
+
 // List is part of [Repository]. Files with names that no bundle can have are left out.
 func (l *Local) List(ctx context.Context) ([]Entry, error) {
 	l.mu.RLock()

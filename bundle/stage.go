@@ -40,7 +40,7 @@ func (s *Stager) Stage(ctx context.Context, r StageRequest) (*Staged, error) {
 	if err := CheckType(r.Type); err != nil {
 		return nil, fmt.Errorf("stage bundle %.12s: %w", r.SHA256, &ArchiveError{Reason: err.Error()})
 	}
-	unlock, err := s.lock(ctx, r.SHA256)
+	unlock, err := s.busy.lock(ctx, r.SHA256)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +51,25 @@ func (s *Stager) Stage(ctx context.Context, r StageRequest) (*Staged, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("stage bundle %.12s: %w", r.SHA256, err)
 	}
+	return s.stageNow(ctx, r)
+}
+
+// Restage unpacks an archive in place of what is staged, which was damaged. Who reads the folder meanwhile finds the
+// one or the other. Errors as in Stage.
+func (s *Stager) Restage(ctx context.Context, r StageRequest) (*Staged, error) {
+	if err := checkSHA(r.SHA256); err != nil {
+		return nil, fmt.Errorf("stage bundle: %w", err)
+	}
+	unlock, err := s.busy.lock(ctx, r.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return s.stageNow(ctx, r)
+}
+
+// stageNow words the errors of stage.
+func (s *Stager) stageNow(ctx context.Context, r StageRequest) (*Staged, error) {
 	staged, err := s.stage(ctx, r)
 	if err != nil {
 		if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
@@ -94,6 +113,9 @@ func (s *Stager) stage(ctx context.Context, r StageRequest) (*Staged, error) {
 		Format: stagedFormat, Type: r.Type, SHA256: r.SHA256, Files: summary.Files, Bytes: summary.Bytes,
 		Modified: r.Modified.UTC().Truncate(time.Second), Warnings: summary.Warnings,
 	}
+	if info.Tree, err = treeDigest(ctx, dir); err != nil {
+		return nil, fmt.Errorf("take the digest of all files: %w", err)
+	}
 	if err := setTimes(ctx, dir, info.Modified); err != nil {
 		return nil, fmt.Errorf("set modification times: %w", err)
 	}
@@ -108,12 +130,17 @@ func (s *Stager) stage(ctx context.Context, r StageRequest) (*Staged, error) {
 	}
 	root := filepath.Join(s.dir, r.SHA256)
 	if _, err := os.Lstat(root); err == nil {
-		// Staged said that it cannot be used: damaged from outside, or of another version.
-		if err := s.setAside(r.SHA256); err != nil {
-			return nil, err
+		// It was damaged from outside, or is of another version. The old one takes the temporary name, and goes.
+		if err := exchange(dir, root); err != nil {
+			if err := s.setAside(r.SHA256); err != nil {
+				return nil, err
+			}
+			err = os.Rename(dir, root)
+			if err != nil {
+				return nil, fmt.Errorf("give the folder its name: %w", err)
+			}
 		}
-	}
-	if err := os.Rename(dir, root); err != nil {
+	} else if err := os.Rename(dir, root); err != nil {
 		return nil, fmt.Errorf("give the folder its name: %w", err)
 	}
 	if err := syncPath(s.dir); err != nil {
@@ -125,6 +152,7 @@ func (s *Stager) stage(ctx context.Context, r StageRequest) (*Staged, error) {
 		zap.Duration("synced", time.Since(compressed)))
 	return &Staged{
 		SHA256: r.SHA256, Root: root, Files: info.Files, Bytes: info.Bytes, Modified: info.Modified, Warnings: info.Warnings,
+		tree: info.Tree,
 	}, nil
 }
 

@@ -254,7 +254,7 @@ func TestStage_WaitingCallTakesOverFromACancelledOne(t *testing.T) {
 	t.Parallel()
 	s := newStager(t)
 	r := request(t, buildSite(t, "zip"), "zip")
-	unlock, err := s.lock(context.Background(), r.SHA256) // somebody is at work
+	unlock, err := s.busy.lock(context.Background(), r.SHA256) // somebody is at work
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,8 @@ type Staged struct {
 	Modified time.Time
 	// Warnings name the first entries of the archive that were skipped, and why.
 	Warnings []string
+
+	tree string
 }
 
 // Manifest reads the manifest of this name from the bundle; nil without error if the bundle has none. A faulty
@@ -67,6 +69,8 @@ type stagedInfo struct {
 	Bytes    int64     `json:"bytes"`
 	Modified time.Time `json:"modified"`
 	Warnings []string  `json:"warnings,omitempty"`
+	// Tree is the digest of all files; see treeDigest. Empty if it was not taken.
+	Tree string `json:"tree,omitempty"`
 }
 
 // stagedFormat is the version of a staged folder's layout. A folder of another version is staged again.
@@ -86,7 +90,7 @@ func readStaged(root, sha string) (*Staged, *stagedInfo, error) {
 	}
 	return &Staged{
 		SHA256: sha, Root: root, Files: info.Files, Bytes: info.Bytes,
-		Modified: info.Modified.UTC(), Warnings: info.Warnings,
+		Modified: info.Modified.UTC(), Warnings: info.Warnings, tree: info.Tree,
 	}, &info, nil
 }
 

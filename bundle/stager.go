@@ -31,9 +31,10 @@ type Stager struct {
 	limits Limits
 	log    *zap.Logger
 
+	busy busy
+
 	mu   sync.Mutex
-	busy map[string]chan struct{} // by SHA-256: closed when the one at work is done
-	temp map[string]bool          // names of temporary folders in use
+	temp map[string]bool // names of temporary folders in use
 }
 
 // StagerOptions is what a [Stager] needs.
@@ -64,37 +65,12 @@ func NewStager(o StagerOptions) (*Stager, error) {
 	}
 	s := &Stager{
 		dir: dir, limits: o.Limits.withDefaults(), log: o.Log,
-		busy: map[string]chan struct{}{}, temp: map[string]bool{},
+		temp: map[string]bool{},
 	}
 	if err := s.Clean(); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-// lock waits until nobody else works on this bundle. The returned function ends the work.
-func (s *Stager) lock(ctx context.Context, sha string) (unlock func(), err error) {
-	for {
-		s.mu.Lock()
-		other, taken := s.busy[sha]
-		if !taken {
-			done := make(chan struct{})
-			s.busy[sha] = done
-			s.mu.Unlock()
-			return func() {
-				s.mu.Lock()
-				delete(s.busy, sha)
-				s.mu.Unlock()
-				close(done)
-			}, nil
-		}
-		s.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for bundle %.12s: %w", sha, ctx.Err())
-		}
-	}
 }
 
 // tempDir makes a temporary folder; release removes it, if it is still there.
@@ -154,7 +130,7 @@ func (s *Stager) Remove(sha string) error {
 	if err := checkSHA(sha); err != nil {
 		return fmt.Errorf("remove staged bundle: %w", err)
 	}
-	unlock, err := s.lock(context.Background(), sha)
+	unlock, err := s.busy.lock(context.Background(), sha)
 	if err != nil {
 		return err
 	}
@@ -208,7 +184,7 @@ func (s *Stager) Retime(ctx context.Context, sha string, modified time.Time) (*S
 	if err := checkSHA(sha); err != nil {
 		return nil, fmt.Errorf("retime bundle: %w", err)
 	}
-	unlock, err := s.lock(ctx, sha)
+	unlock, err := s.busy.lock(ctx, sha)
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func (d *ExpiryDuty) record(ctx context.Context, fence state.Fence, batch []noti
 				continue
 			}
 			about := markPrefix + n.secret
-			if coveredBy(notify.Noticed(draft, about), n.notAfter, n.threshold) {
+			if ExpiryCovered(notify.Noticed(draft, about), n.notAfter, n.threshold) {
 				continue
 			}
 			e := n.event(d.o.Node, now)
@@ -116,7 +116,7 @@ func (d *ExpiryDuty) record(ctx context.Context, fence state.Fence, batch []noti
 			if isNew {
 				noticed = append(noticed, e)
 			}
-			if err := notify.SetNoticed(draft, about, mark(n.notAfter, n.threshold)); err != nil {
+			if err := notify.SetNoticed(draft, about, ExpiryMark(n.notAfter, n.threshold)); err != nil {
 				return err
 			}
 		}
@@ -161,5 +161,5 @@ func (d *ExpiryDuty) forget(ctx context.Context, fence state.Fence, s *state.Sna
 // wasNoticed tells whether the threshold, or a smaller one, was noticed for the date.
 func wasNoticed(s *state.Snapshot, name string, notAfter time.Time, threshold int) bool {
 	what, ok := notify.NoticedIn(s, markPrefix+name)
-	return ok && coveredBy(what, notAfter, threshold)
+	return ok && ExpiryCovered(what, notAfter, threshold)
 }

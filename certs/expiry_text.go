@@ -38,14 +38,14 @@ func untilThreshold(left time.Duration) time.Duration {
 	return next
 }
 
-// mark is what the state keeps about what was noticed: the date, so that a renewed certificate starts anew, and the
-// threshold.
-func mark(notAfter time.Time, threshold int) string {
+// ExpiryMark is what the state keeps about what was noticed: the date, so that a renewed certificate starts anew, and
+// the threshold.
+func ExpiryMark(notAfter time.Time, threshold int) string {
 	return notAfter.UTC().Format(time.RFC3339) + " " + strconv.Itoa(threshold)
 }
 
-// coveredBy tells whether a mark says that the threshold, or a smaller one, was noticed for the date.
-func coveredBy(mark string, notAfter time.Time, threshold int) bool {
+// ExpiryCovered tells whether a mark says that the threshold, or a smaller one, was noticed for the date.
+func ExpiryCovered(mark string, notAfter time.Time, threshold int) bool {
 	date, number, ok := strings.Cut(mark, " ")
 	if !ok || date != notAfter.UTC().Format(time.RFC3339) {
 		return false
@@ -67,10 +67,10 @@ func (n notice) event(node string, now time.Time) notify.Event {
 	}
 }
 
-// text names the sites, and says when their certificate expires or did.
-func (n notice) text(now time.Time) string {
+// ExpiryText says when a certificate that has reached the threshold expires, or did.
+func ExpiryText(notAfter time.Time, threshold int, now time.Time) string {
 	var when string
-	switch left := n.notAfter.Sub(now); n.threshold {
+	switch left := notAfter.Sub(now); threshold {
 	case -2:
 		when = "expired more than two days ago"
 	case -1:
@@ -82,9 +82,14 @@ func (n notice) text(now time.Time) string {
 	default: // days that have begun count
 		when = fmt.Sprintf("expires in %d days", (left+day-1)/day)
 	}
+	return fmt.Sprintf("%s (%s)", when, stamp(notAfter))
+}
+
+// text names the sites, and says when their certificate expires or did.
+func (n notice) text(now time.Time) string {
 	what := "The certificate"
 	if imported, ok := strings.CutPrefix(n.secret, state.PrefixImported); ok {
 		what += " " + strconv.Quote(imported)
 	}
-	return fmt.Sprintf("%s of %s %s (%s)", what, shorten(n.sites), when, stamp(n.notAfter))
+	return fmt.Sprintf("%s of %s %s", what, shorten(n.sites), ExpiryText(n.notAfter, n.threshold, now))
 }

@@ -2,8 +2,7 @@ package cli
 
 import (
 	"context"
-	"strings"
-	"time"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -20,46 +19,17 @@ func appFlag(cmd *cobra.Command, app *string) *cobra.Command {
 
 func (a *app) appCommand() *cobra.Command {
 	list := &cobra.Command{
-		Use: "list", Short: "List all app bundles",
+		Use: "list", Short: "List all app bundles, and which nodes have them",
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.appList(cmd.Context()) },
 	}
 	var name string
 	var yes bool
 	remove := appFlag(&cobra.Command{
-		Use: "remove", Short: "Remove an app bundle that no site uses",
+		Use: "remove", Short: "Remove an app bundle that no site uses or can go back to",
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.appRemove(cmd.Context(), name, yes) },
 	}, &name)
 	remove.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	return group("app", "Manage app bundles", list, a.changes(a.uploadCommand()), a.changes(remove))
-}
-
-func (a *app) appList(ctx context.Context) error {
-	c, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	apps, err := c.Apps(ctx)
-	if err != nil {
-		return a.nodeError(err, "list the app bundles")
-	}
-	return a.print(apps, func(t *table) {
-		if len(apps) == 0 {
-			t.line("There are no apps.")
-		}
-		for i, app := range apps {
-			t.gap(i)
-			t.row("Name", app.Name)
-			t.row("Size", size(app.Size))
-			t.row("LastModified", app.LastModified.Format(time.RFC3339))
-			// Nodes of the earlier program do not tell the rest.
-			for _, extra := range [][2]string{{"Type", app.Type}, {"SHA256", app.SHA256}, {"Sites", strings.Join(app.Sites, ", ")}} {
-				if extra[1] != "" {
-					t.row(extra[0], extra[1])
-				}
-			}
-		}
-	})
+	return group("app", "Manage app bundles", list, a.changes(a.uploadCommand()), a.downloadCommand(), a.verifyCommand(), a.changes(remove))
 }
 
 func (a *app) appRemove(ctx context.Context, name string, yes bool) error {
@@ -78,6 +48,10 @@ func (a *app) appRemove(ctx context.Context, name string, yes bool) error {
 	err = a.change(ctx, c, "", "remove the app bundle "+name, func(o ...api.CallOption) error {
 		return c.DeleteApp(ctx, name, o...)
 	})
+	if f, ok := errors.AsType[*failure](err); ok && errors.Is(err, state.ErrInUse) {
+		return f.withHint("deploy another bundle there first; what a site can go back to (stkcli site history) stays until\n" +
+			"      repo.keepVersions newer ones were deployed, or the site is removed")
+	}
 	if err == nil {
 		a.say("the app bundle %s is removed", name)
 	}

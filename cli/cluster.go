@@ -28,7 +28,15 @@ first. One that starts again later is a member again.`,
 	remove.Flags().StringVarP(&name, "name", "n", "", "the node's name")
 	remove.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	_ = remove.MarkFlagRequired("name")
-	return group("node", "Manage the cluster's nodes", list, remove)
+	var undo bool
+	drain := &cobra.Command{
+		Use: "drain", Short: "Have load balancers send this node's visitors elsewhere",
+		Long: `Has the node that you talk to answer 503 at /readyz, so that load balancers that look there send no more visitors. Those
+who come are served as before. It lasts until it is undone or the node is started again. "stkcli status" shows it.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.nodeDrain(cmd.Context(), undo) },
+	}
+	drain.Flags().BoolVar(&undo, "undo", false, "take visitors again")
+	return group("node", "Manage the cluster's nodes", list, remove, drain)
 }
 
 func (a *app) nodeList(ctx context.Context) error {
@@ -88,6 +96,26 @@ func (a *app) nodeRemove(ctx context.Context, name string, yes bool) error {
 		return err
 	}
 	a.say("the node %s is removed", name)
+	return nil
+}
+
+func (a *app) nodeDrain(ctx context.Context, undo bool) error {
+	c, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if undo {
+		if err := c.Undrain(ctx); err != nil {
+			return a.nodeError(err, "have the node take visitors again")
+		}
+		a.say("the node takes visitors again")
+		return nil
+	}
+	if err := c.Drain(ctx); err != nil {
+		return a.nodeError(err, "drain the node")
+	}
+	a.say("the node is drained; it serves who comes, until it is stopped")
 	return nil
 }
 

@@ -29,6 +29,8 @@ const (
 	ExitNotApplied = 5
 	// ExitUnhealthy: with --exit-code, "status" found something that is not well.
 	ExitUnhealthy = 6
+	// ExitNotVerified: "app verify" found a signature that does not verify, or none.
+	ExitNotVerified = 7
 	// ExitUsage: the command line is wrong: an unknown command or flag, or a required one is missing.
 	ExitUsage = 10
 	// ExitInterrupted: ended by a signal.
@@ -105,6 +107,8 @@ func (a *app) hint(err error) string {
 			return fmt.Sprintf("too many wrong keys came from here; try again in %v", e.RetryAfter)
 		case e.Code == api.CodeUnknown:
 			return "see with stkcli status, site get or app list whether it was made, then run the command again"
+		case e.Code == api.CodeReplicas:
+			return "stkcli node list shows which nodes are down; upload again when they are back, or with repo.strictReplicas: false"
 		case e.Code == api.CodeUnavailable, e.Code == api.CodeNotReady:
 			return "stkcli status says why the node cannot take changes; sites are served meanwhile"
 		case e.Code == api.CodeConflict && e.Status == 409:
@@ -150,7 +154,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	}
 	prefix := map[int]string{
 		ExitLocal: "[Fatal error] ", ExitNode: "[Node error] ", ExitUser: "[Error] ", ExitNotApplied: "[Not applied yet] ",
-		ExitUnhealthy: "[Unhealthy] ",
+		ExitUnhealthy: "[Unhealthy] ", ExitNotVerified: "[Not verified] ",
 	}[f.code]
 	fmt.Fprintf(a.Stderr, "%s%s\n", a.paint(red, prefix), f.message)
 	if f.cause != nil {

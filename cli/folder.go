@@ -35,6 +35,8 @@ type scan struct {
 	// root is the folder, without symbolic links.
 	root string
 	all  bool
+	// ignore is what the folder itself says.
+	ignore ignore
 	// faults are what cannot be packed.
 	faults []string
 }
@@ -49,6 +51,11 @@ func scanFolder(dir string, all bool) (*folderTree, error) {
 		return nil, localError(err, "could not find the folder")
 	}
 	s := &scan{root: abs, all: all}
+	if !all {
+		if s.ignore, err = readIgnore(abs); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.folder(abs, "", []string{abs}); err != nil {
 		return nil, localError(err, "could not read the folder %s", dir)
 	}
@@ -77,7 +84,7 @@ func (s *scan) folder(dir, name string, above []string) error {
 	}
 	for _, d := range list {
 		entry := path.Join(name, d.Name())
-		if !s.all && isLitter(d.Name()) {
+		if !s.all && s.leaveOut(filepath.Join(dir, d.Name()), entry, d) {
 			s.tree.leftOut = append(s.tree.leftOut, entry)
 			continue
 		}
@@ -94,6 +101,20 @@ func (s *scan) folder(dir, name string, above []string) error {
 		}
 	}
 	return nil
+}
+
+// leaveOut tells whether an entry is not to be packed.
+func (s *scan) leaveOut(file, name string, d fs.DirEntry) bool {
+	folder := d.IsDir()
+	if d.Type()&fs.ModeSymlink != 0 && len(s.ignore) > 0 {
+		// It is packed as what it points to. A link to nothing is no folder.
+		info, err := os.Stat(file)
+		folder = err == nil && info.IsDir()
+	}
+	if named, keep := s.ignore.says(name, folder); named {
+		return !keep
+	}
+	return isLitter(d.Name()) || name == ignoreFile
 }
 
 // entry adds one file, folder or link.

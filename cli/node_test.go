@@ -42,13 +42,13 @@ type scriptedNode struct {
 
 // scriptedAnswer is one line of the file:
 //
-//	METHOD URI STATUS [HEADER=VALUE] [BODY]
+//	METHOD URI STATUS [HEADER=VALUE...] [BODY]
 //
 // It is used once, unless no later one is for the same method and URI.
 type scriptedAnswer struct {
 	method, uri string
 	status      int
-	header      [2]string
+	header      [][2]string
 	body        string
 }
 
@@ -70,9 +70,13 @@ func parseAnswers(text string) ([]scriptedAnswer, error) {
 		a := scriptedAnswer{method: f[0], uri: f[1], status: status}
 		if len(f) == 4 {
 			a.body = f[3]
-			first, rest, _ := strings.Cut(f[3], " ")
-			if name, value, ok := strings.Cut(first, "="); ok && !strings.ContainsAny(first[:1], `{["<`) {
-				a.header, a.body = [2]string{name, value}, rest
+			for a.body != "" {
+				first, rest, _ := strings.Cut(a.body, " ")
+				name, value, ok := strings.Cut(first, "=")
+				if !ok || strings.ContainsAny(first[:1], `{["<`) {
+					break
+				}
+				a.header, a.body = append(a.header, [2]string{name, value}), rest
 			}
 		}
 		answers = append(answers, a)
@@ -106,9 +110,9 @@ func (n *scriptedNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(api.HeaderRevision, "1")
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	if answer.header[0] != "" {
-		w.Header().Set(answer.header[0], answer.header[1])
-		if answer.header[0] == api.HeaderWaiting {
+	for _, h := range answer.header {
+		w.Header().Set(h[0], h[1])
+		if h[0] == api.HeaderWaiting {
 			w.Header().Set(api.HeaderApplied, "false")
 		}
 	}

@@ -1,18 +1,25 @@
 package cli
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"statiko/bundle"
+	"statiko/state"
 )
 
 // write makes a file in a folder of the test.
@@ -51,6 +58,24 @@ func TestPack_SameFilesSameArchive(t *testing.T) {
 		write(t, one, names[i], names[i])
 		write(t, two, names[len(names)-1-i], names[len(names)-1-i])
 	}
+	// Neither when they were written nor who may read them matters.
+	err := filepath.WalkDir(two, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o600)
+		if d.IsDir() {
+			mode = 0o700
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			return err
+		}
+		old := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
+		return os.Chtimes(path, old, old)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	first, err := packAll(t, scanned(t, one))
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +86,10 @@ func TestPack_SameFilesSameArchive(t *testing.T) {
 	}
 	if sha256.Sum256(first) != sha256.Sum256(second) {
 		t.Error("the same files made different archives")
+	}
+	write(t, two, "index.html", "another")
+	if third, err := packAll(t, scanned(t, two)); err != nil || sha256.Sum256(first) == sha256.Sum256(third) {
+		t.Errorf("other files made the same archive: %v", err)
 	}
 }
 
@@ -151,19 +180,50 @@ func TestLoadSigner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, block := range map[string]*pem.Block{
-		"PKCS #1": {Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}, "PKCS #8": {Type: "PRIVATE KEY", Bytes: pkcs8},
+	_, short, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shortDER, err := x509.MarshalPKCS8PrivateKey(short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("an archive"))
+	for kind, block := range map[string]*pem.Block{
+		"RSA-2048": {Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}, "RSA-2048 ": {Type: "PRIVATE KEY", Bytes: pkcs8},
+		"Ed25519": {Type: "PRIVATE KEY", Bytes: shortDER},
 	} {
 		s, err := loadSigner(string(pem.EncodeToMemory(block)))
-		if err != nil || s.bits() != 2048 {
-			t.Errorf("%s: %v", name, err)
+		if err != nil || s.String() != strings.TrimSpace(kind) {
+			t.Errorf("%s: %v, %v", kind, s, err)
+			continue
+		}
+		// What it signs is what nodes take.
+		signature, err := s.sign(sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := x509.MarshalPKIXPublicKey(s.key.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := bundle.NewSigners(true, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := keys.Check(&state.App{SHA256: hex.EncodeToString(sum[:]), Signature: signature}); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if again, err := s.sign(sum[:]); err != nil || again != signature {
+			t.Errorf("%s: signed again it is another signature (%v)", kind, err)
 		}
 	}
 	for name, text := range map[string]string{
-		"encrypted":     "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
-		"old encrypted": "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
-		"damaged":       "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n",
-		"broken off":    "-----BEGIN RSA PRIVATE KEY-----\nAAAA",
+		"encrypted":      "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+		"old encrypted":  "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+		"damaged":        "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+		"elliptic curve": "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n",
+		"broken off":     "-----BEGIN RSA PRIVATE KEY-----\nAAAA",
 	} {
 		f, ok := errors.AsType[*failure](func() error { _, err := loadSigner(text); return err }())
 		if !ok || f.code != ExitUser {
@@ -202,6 +262,55 @@ func TestWriteFile_KeepsTheOldOneOnFailure(t *testing.T) {
 	}
 	if b, err := os.ReadFile(path); err != nil || string(b) != "new" {
 		t.Errorf("through the link: %q, %v", b, err)
+	}
+}
+
+func TestCreateFile_LeavesWhatIsThere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "docs.zip")
+	content := func(text string) func(io.Writer) error {
+		return func(w io.Writer) error { _, err := io.WriteString(w, text); return err }
+	}
+	broken := errors.New("broken off")
+	if err := createFile(path, func(w io.Writer) error { _ = content("half")(w); return broken }); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if list, err := os.ReadDir(dir); err != nil || len(list) != 0 {
+		t.Errorf("left behind: %v, %v", list, err)
+	}
+	// Somebody else makes the file meanwhile.
+	err := createFile(path, func(w io.Writer) error { write(t, dir, "docs.zip", "theirs"); return content("ours")(w) })
+	if !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v", err)
+	}
+	if err := createFile(path, content("ours")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "theirs" {
+		t.Errorf("now it is %q, %v", b, err)
+	}
+	if err := createFile(filepath.Join(dir, "new"), content("ours")); err != nil {
+		t.Error(err)
+	}
+	if list, err := os.ReadDir(dir); err != nil || len(list) != 2 {
+		t.Errorf("left behind: %v, %v", list, err)
+	}
+}
+
+func TestContentName(t *testing.T) {
+	t.Parallel()
+	sum := sha256.Sum256([]byte("content"))
+	for domain, want := range map[string]string{
+		"docs.example.org": "docs-ed7002b439e9", "4u.example": "site-4u-ed7002b439e9", "xn--bcher-kva.example": "xn--bcher-kva-ed7002b439e9",
+		strings.Repeat("a", 63) + ".example": strings.Repeat("a", 63) + "-ed7002b439e9",
+	} {
+		if got := contentName(domain, sum[:]); got != want {
+			t.Errorf("%s: %s, not %s", domain, got, want)
+		}
+		if _, err := state.CheckAppName(want); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

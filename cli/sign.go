@@ -2,17 +2,19 @@ package cli
 
 import (
 	"crypto"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"strings"
 )
 
-// signer signs bundles.
-type signer struct{ key *rsa.PrivateKey }
+// signer signs bundles. Its key is an *rsa.PrivateKey or an ed25519.PrivateKey.
+type signer struct{ key crypto.Signer }
 
 // loadSigner reads a signing key, given as PEM text or as the path of a PEM file; nil if none is given. It is called
 // before anything is sent.
@@ -20,13 +22,9 @@ func loadSigner(given string) (*signer, error) {
 	if given == "" {
 		return nil, nil
 	}
-	text, from := []byte(given), "the signing key"
-	if !strings.Contains(given, "-----BEGIN ") {
-		var err error
-		if text, err = os.ReadFile(given); err != nil {
-			return nil, userError("--signing-key: %v", err)
-		}
-		from = "the signing key in " + given
+	text, from, err := readPEM("--signing-key", "the signing key", given)
+	if err != nil {
+		return nil, err
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
@@ -47,19 +45,52 @@ func loadSigner(given string) (*signer, error) {
 		if err != nil {
 			return nil, userError("%s cannot be read: %v", from, err)
 		}
-		if key, ok := key.(*rsa.PrivateKey); ok {
+		switch key := key.(type) {
+		case *rsa.PrivateKey:
+			return &signer{key}, nil
+		case ed25519.PrivateKey:
 			return &signer{key}, nil
 		}
-		return nil, userError("%s is no RSA key", from)
+		return nil, userError("%s is neither an RSA nor an Ed25519 key", from)
 	}
-	return nil, userError("%s is a %q, not an RSA private key", from, block.Type)
+	return nil, userError("%s is a %q, not a private key", from, block.Type)
 }
 
-func (s *signer) bits() int { return s.key.N.BitLen() }
+// readPEM returns what a flag gives, PEM text or the path of a PEM file, and how errors call it.
+func readPEM(flag, what, given string) (text []byte, from string, err error) {
+	if strings.Contains(given, "-----BEGIN ") {
+		return []byte(given), what, nil
+	}
+	if text, err = os.ReadFile(given); err != nil {
+		return nil, "", userError("%s: %v", flag, err)
+	}
+	return text, what + " in " + given, nil
+}
 
-// sign returns the base64 of the RSA PKCS #1 v1.5 signature (RFC 8017 section 8.2) of a SHA-256 digest.
+// bits returns the size of an RSA key; 0 for others.
+func (s *signer) bits() int {
+	if key, ok := s.key.(*rsa.PrivateKey); ok {
+		return key.N.BitLen()
+	}
+	return 0
+}
+
+// String names the kind of key.
+func (s *signer) String() string {
+	if n := s.bits(); n > 0 {
+		return fmt.Sprintf("RSA-%d", n)
+	}
+	return "Ed25519"
+}
+
+// sign returns the base64 of the signature of a SHA-256 digest: with an RSA key PKCS #1 v1.5 (RFC 8017 section 8.2),
+// with an Ed25519 key that of the digest's 32 bytes as the message (RFC 8032). Both are the same each time.
 func (s *signer) sign(digest []byte) (string, error) {
-	b, err := rsa.SignPKCS1v15(rand.Reader, s.key, crypto.SHA256, digest)
+	var how crypto.SignerOpts = crypto.SHA256
+	if s.bits() == 0 {
+		how = crypto.Hash(0)
+	}
+	b, err := s.key.Sign(rand.Reader, digest, how)
 	if err != nil {
 		return "", localError(err, "could not sign the bundle")
 	}

@@ -32,7 +32,7 @@ func (a *app) siteCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.siteRemove(cmd.Context(), remove, yes) },
 	}, &remove)
 	removeCmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	return group("site", "Manage sites", list, getCmd, a.changes(a.siteAddCommand()), a.changes(a.siteSetCommand()), a.changes(removeCmd))
+	return group("site", "Manage sites", list, getCmd, a.changes(a.siteAddCommand()), a.changes(a.siteSetCommand()), a.changes(removeCmd), a.historyCommand())
 }
 
 const certificateUsage = "selfsigned, acme, akv:NAME[:VERSION], or the name of an imported certificate"
@@ -194,35 +194,6 @@ func (a *app) siteRemove(ctx context.Context, domain string, yes bool) error {
 		a.say("the site %s is removed", domain)
 	}
 	return err
-}
-
-func (a *app) deployCommand() *cobra.Command {
-	var domain, app string
-	cmd := domainFlag(&cobra.Command{
-		Use: "deploy", Short: "Make a site serve an app bundle",
-		Example: "  stkcli deploy --domain docs.example.org --app docs-42 --wait",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			err = a.change(ctx, c, domain, "deploy "+app+" on "+domain, func(o ...api.CallOption) error {
-				return c.Deploy(ctx, domain, app, o...)
-			})
-			switch {
-			case err != nil:
-			case a.flags.wait > 0:
-				a.say("%s serves %s", domain, app)
-			default:
-				a.say("%s is to serve %s; with --wait you would know when it does", domain, app)
-			}
-			return err
-		},
-	}, &domain)
-	appFlag(cmd, &app)
-	return a.changes(cmd)
 }
 
 // site writes a site.

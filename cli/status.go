@@ -66,7 +66,7 @@ func (a *app) status(ctx context.Context, domain string, force, exitCode bool) e
 // healthy tells whether all that a status tells of is well.
 func healthy(s *api.Status) bool {
 	bad := func(h api.SiteHealth) bool { return !h.Healthy }
-	return s.Nginx.Running && s.Store.Healthy && s.Unregistered == "" && s.Sync.SyncError == "" && len(s.Quarantine) == 0 && !slices.ContainsFunc(s.Health, bad)
+	return s.Nginx.Running && s.Store.Healthy && s.Unregistered == "" && s.Sync.SyncError == "" && (s.Certificate == nil || s.Certificate.Error == "") && len(s.Quarantine) == 0 && !slices.ContainsFunc(s.Health, bad)
 }
 
 func (a *app) clusterCommand() *cobra.Command {
@@ -165,6 +165,12 @@ func (t *table) status(s *api.Status, more ...[2]string) {
 	if s.Version != "" {
 		t.row("Version", s.Version)
 	}
+	if s.Certificate != nil && s.Certificate.Error != "" {
+		t.row("Certificate", detail("the last good one, until "+s.Certificate.NotAfter.Format(time.RFC3339), s.Certificate.Error))
+	}
+	if s.Draining != nil {
+		t.row("Drained since", s.Draining.Format(time.RFC3339))
+	}
 	if s.Unregistered != "" && len(more) == 0 {
 		t.row("Not registered", s.Unregistered)
 	}
@@ -198,6 +204,17 @@ func (t *table) status(s *api.Status, more ...[2]string) {
 			t.line("Kept, but faulty and not served")
 		}
 		t.row(q.Kind+" "+q.Name, q.Reason)
+	}
+	for i, n := range s.Bundles {
+		if i == 0 {
+			t.w.WriteByte('\n')
+			t.line("What happened to bundles")
+		}
+		text := n.Text
+		if n.Bundle != "" {
+			text = n.Bundle + ": " + text
+		}
+		t.row(n.Time.Format(time.RFC3339), text)
 	}
 }
 

@@ -50,28 +50,33 @@ func (a *app) changes(cmd *cobra.Command) *cobra.Command {
 // change makes a call that changes the state, waits if asked for, and tells why if it was not applied in time.
 // Domain is the site that changes; "" if it is not one site.
 func (a *app) change(ctx context.Context, c *api.Client, domain, doing string, call func(...api.CallOption) error) error {
+	_, err := a.changeIn(ctx, c, time.Duration(a.flags.wait), domain, doing, call)
+	return err
+}
+
+// changeIn is change with the time to wait, and returns what the answer says.
+func (a *app) changeIn(ctx context.Context, c *api.Client, wait time.Duration, domain, doing string, call func(...api.CallOption) error) (api.Answer, error) {
 	var answer api.Answer
-	wait := time.Duration(a.flags.wait)
 	err := call(api.Wait(wait), api.Observe(&answer))
 	if err != nil {
-		return a.nodeError(err, "%s", doing)
+		return answer, a.nodeError(err, "%s", doing)
 	}
 	if wait == 0 || answer.Applied != nil && *answer.Applied {
-		return nil
+		return answer, nil
 	}
 	if answer.Applied == nil {
-		return &failure{code: ExitNotApplied, message: "the change is stored, but this node does not say when it is applied",
+		return answer, &failure{code: ExitNotApplied, message: "the change is stored, but this node does not say when it is applied",
 			hint: "stkcli status shows it; nodes of the earlier program cannot wait"}
 	}
 	if len(answer.Waiting) > 0 {
-		return notApplied(answer, wait)
+		return answer, notApplied(answer, wait)
 	}
 	f := &failure{code: ExitNotApplied, message: fmt.Sprintf("the change is stored, but was not applied within %v", wait),
 		hint: "it will be applied without further help once the reason is gone; stkcli status shows it"}
 	if why := a.whyNotApplied(ctx, c, domain); why != "" {
 		f.cause = errors.New(why)
 	}
-	return f
+	return answer, f
 }
 
 // notApplied names the nodes that have not applied a change, and why.

@@ -118,14 +118,23 @@ func (c *Cluster) Members() []Member {
 	return list
 }
 
+// Call is [Group]'s.
+func (c *Cluster) Call(ctx context.Context, member string, r Request) (*http.Response, error) {
+	m, ok := c.member(member)
+	if !ok {
+		return nil, noMember(member)
+	}
+	return c.peers.do(ctx, m, r)
+}
+
 // self is this node as a member, whether or not it is one.
 func (c *Cluster) self() Member {
 	return Member{Name: c.options.NodeName, Record: c.wanted(), Self: true}
 }
 
 // Verify is [Group]'s. What is signed names this node, has a time within five minutes of this node's clock, and is
-// accepted once. A node that was restarted has forgotten what it accepted; all routes for nodes only read, over TLS,
-// so that somebody who could replay a call would learn nothing.
+// accepted once. A node that was restarted has forgotten what it accepted; all routes for nodes read, over TLS, or have
+// a node fetch what its caller has, so that somebody who could replay a call would neither learn nor change anything.
 func (c *Cluster) Verify(r *http.Request, body []byte) (string, error) {
 	return c.peers.signer.verify(r, body, c.options.InstanceID)
 }

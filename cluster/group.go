@@ -23,10 +23,15 @@ type Group interface {
 	// Self asks this node, Statuses all members, how they are.
 	Self(ctx context.Context, q Query) NodeStatus
 	Statuses(ctx context.Context) []MemberStatus
+	// Unwell is Statuses with those sites only that are not healthy: it costs little, however many sites there are.
+	Unwell(ctx context.Context) []MemberStatus
 	// WaitApplied waits until every member that is up has applied the revision or, with a domain, serves that site
 	// as asked; or until ctx ends. It returns who has not, and why: nobody if all members have. Members that are
 	// down are not waited for, but named.
 	WaitApplied(ctx context.Context, revision int64, domain string) []api.Waiting
+	// Call calls a route for nodes of another member, and returns the answer if it is one of success; its body is the
+	// caller's to close. What the member refused is an *api.Error in the error's chain.
+	Call(ctx context.Context, member string, r Request) (*http.Response, error)
 	// Verify returns which node a call with this body comes from, or [ErrRefused].
 	Verify(r *http.Request, body []byte) (node string, err error)
 }

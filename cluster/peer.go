@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net"
 	"net/http"
@@ -42,12 +44,15 @@ func (q Query) values() url.Values {
 	if q.Full {
 		v.Set("full", "1")
 	}
+	if q.Unwell {
+		v.Set("unwell", "1")
+	}
 	return v
 }
 
 // ParseQuery reads what a call of [StatusPath] asks.
 func ParseQuery(v url.Values) (Query, error) {
-	q := Query{Domain: v.Get("domain"), Full: v.Get("full") == "1"}
+	q := Query{Domain: v.Get("domain"), Full: v.Get("full") == "1", Unwell: v.Get("unwell") == "1"}
 	if text := v.Get("revision"); text != "" {
 		var err error
 		if q.Revision, err = strconv.ParseInt(text, 10, 64); err != nil || q.Revision < 0 {
@@ -87,14 +92,14 @@ func (p *peers) client(pin string) (*http.Client, error) {
 		return c, nil
 	}
 	t := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: askTimeout}).DialContext,
-		TLSHandshakeTimeout: askTimeout,
+		DialContext:         (&net.Dialer{Timeout: AskTimeout}).DialContext,
+		TLSHandshakeTimeout: AskTimeout,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 2,
 		IdleConnTimeout:     time.Minute,
 		// A machine that lost its power closes no connection: without this, calls would go on timing out on the
 		// old one long after it is back.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: askTimeout},
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: AskTimeout},
 	}
 	if pin != "" {
 		var err error
@@ -127,64 +132,93 @@ func (p *peers) keep(members []Member) {
 func (p *peers) close() { p.keep(nil) }
 
 // ask asks a member how it is. The error is for people, who know which member was asked.
-func (p *peers) ask(ctx context.Context, m Member, q Query) (NodeStatus, error) {
+func (p *peers) ask(ctx context.Context, m Member, q Query) (s NodeStatus, err error) {
+	response, err := p.do(ctx, m, Request{Method: http.MethodGet, Path: StatusPath, Query: q.values()})
+	if err != nil {
+		return s, err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return s, plainCall(ctx, response.Request.URL.Host, err)
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("%s does not answer as a node does: %w", response.Request.URL.Host, err)
+	}
+	return s, nil
+}
+
+// Request is a call of a route for nodes.
+type Request struct {
+	Method, Path string
+	Query        url.Values
+	// Header is not part of what is proved.
+	Header http.Header
+	Body   []byte
+}
+
+// do makes a call, proved by each of the keys until one is accepted, and returns the answer to one that succeeded
+// (status 2xx); its body is the caller's to close. What a node refused is an [*api.Error] in the error's chain.
+func (p *peers) do(ctx context.Context, m Member, r Request) (*http.Response, error) {
 	u, err := url.Parse(m.Address)
 	if err != nil || u.Host == "" {
-		return NodeStatus{}, fmt.Errorf("its address is registered as %q, which is none", m.Address)
+		return nil, fmt.Errorf("its address is registered as %q, which is none", m.Address)
 	}
 	if (u.Scheme == "https") != (m.Pin != "") {
-		return NodeStatus{}, fmt.Errorf("its address is registered as %s, which does not go with its key", m.Address)
+		return nil, fmt.Errorf("its address is registered as %s, which does not go with its key", m.Address)
 	}
-	u.Path, u.RawQuery = StatusPath, q.values().Encode()
+	u.Path, u.RawQuery = r.Path, r.Query.Encode()
 	client, err := p.client(m.Pin)
 	if err != nil {
-		return NodeStatus{}, err
+		return nil, err
 	}
 	for _, key := range p.signer.keys {
-		var s NodeStatus
-		s, err = p.call(ctx, client, u, m.InstanceID, key)
+		var response *http.Response
+		response, err = p.call(ctx, client, u, m.InstanceID, key, r)
 		if !errors.Is(err, errRefusedThere) {
-			return s, err
+			return response, err
 		}
 	}
-	return NodeStatus{}, err
+	return nil, err
 }
 
 // errRefusedThere is why a call may succeed with another key.
 var errRefusedThere = errors.New("refuses")
 
+// maxRefusal bounds the body of an answer that refuses, in bytes.
+const maxRefusal = 1 << 20
+
 // call makes one call, proved by the key.
-func (p *peers) call(ctx context.Context, client *http.Client, u *url.URL, to string, key []byte) (s NodeStatus, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+func (p *peers) call(ctx context.Context, client *http.Client, u *url.URL, to string, key []byte, r Request) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, r.Method, u.String(), bytes.NewReader(r.Body))
 	if err != nil {
-		return s, err
+		return nil, err
 	}
-	if err := p.signer.sign(key, request, nil, p.from, to); err != nil {
-		return s, err
+	maps.Copy(request.Header, r.Header)
+	if err := p.signer.sign(key, request, r.Body, p.from, to); err != nil {
+		return nil, err
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return s, plainCall(ctx, u.Host, err)
+		return nil, plainCall(ctx, u.Host, err)
+	}
+	if response.StatusCode/100 == 2 {
+		return response, nil
 	}
 	defer response.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxRefusal))
 	if err != nil {
-		return s, plainCall(ctx, u.Host, err)
+		return nil, plainCall(ctx, u.Host, err)
 	}
-	if response.StatusCode != http.StatusOK {
-		var e api.Error
-		if json.Unmarshal(data, &e) != nil || e.Message == "" {
-			return s, fmt.Errorf("%s answers with status %d", u.Host, response.StatusCode)
-		}
-		if response.StatusCode == http.StatusUnauthorized {
-			return s, fmt.Errorf("%s %w (status %d): %s", u.Host, errRefusedThere, response.StatusCode, e.Message)
-		}
-		return s, fmt.Errorf("%s answers with status %d: %s", u.Host, response.StatusCode, e.Message)
+	e := &api.Error{}
+	if json.Unmarshal(data, e) != nil || e.Message == "" {
+		return nil, fmt.Errorf("%s answers with status %d", u.Host, response.StatusCode)
 	}
-	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("%s does not answer as a node does: %w", u.Host, err)
+	e.Status = response.StatusCode
+	if response.StatusCode == http.StatusUnauthorized {
+		return nil, fmt.Errorf("%s %w (status %d): %w", u.Host, errRefusedThere, response.StatusCode, e)
 	}
-	return s, nil
+	return nil, fmt.Errorf("%s answers with status %d: %w", u.Host, response.StatusCode, e)
 }
 
 // plainCall words why a call failed.

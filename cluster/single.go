@@ -20,8 +20,10 @@ type SingleOptions struct {
 	Store    state.Store
 	NodeName string
 	Local    Local
-	// Address, Pin, Version and WebServer are as in [Record].
-	Address, Pin, Version, WebServer string
+	// Pin returns that of the API's key, which may change; nil for an API without TLS.
+	Pin func() string
+	// Address, Version and WebServer are as in [Record].
+	Address, Version, WebServer string
 	// Log may be nil; Now is the clock, nil means time.Now.
 	Log *zap.Logger
 	Now func() time.Time
@@ -44,6 +46,9 @@ func Single(o SingleOptions) *SingleNode {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Pin == nil {
+		o.Pin = func() string { return "" }
+	}
 	return &SingleNode{options: o, since: o.Now()}
 }
 
@@ -58,7 +63,7 @@ func (s *SingleNode) Members() []Member {
 	o := s.options
 	return []Member{{
 		Name: o.NodeName, Self: true, Up: true, Since: s.since,
-		Record: Record{InstanceID: NoInstance, Address: o.Address, Pin: o.Pin, Version: o.Version,
+		Record: Record{InstanceID: NoInstance, Address: o.Address, Pin: o.Pin(), Version: o.Version,
 			WebServer: o.WebServer, FirstSeen: s.since, Schema: schemaVersion},
 	}}
 }
@@ -84,7 +89,16 @@ func (s *SingleNode) Self(ctx context.Context, q Query) NodeStatus {
 
 // Statuses is [Group]'s.
 func (s *SingleNode) Statuses(ctx context.Context) []MemberStatus {
-	self := s.Self(ctx, Query{Full: true})
+	return s.statuses(ctx, Query{Full: true})
+}
+
+// Unwell is [Group]'s.
+func (s *SingleNode) Unwell(ctx context.Context) []MemberStatus {
+	return s.statuses(ctx, Query{Unwell: true})
+}
+
+func (s *SingleNode) statuses(ctx context.Context, q Query) []MemberStatus {
+	self := s.Self(ctx, q)
 	all := []MemberStatus{{Member: s.Members()[0], State: StateUp, Node: &self}}
 	judge(all)
 	return all
@@ -97,6 +111,11 @@ func (s *SingleNode) WaitApplied(ctx context.Context, revision int64, domain str
 		return nil
 	}
 	return []api.Waiting{{Node: s.options.NodeName, Reason: straggles(status, revision)}}
+}
+
+// Call refuses: there is nobody else.
+func (s *SingleNode) Call(_ context.Context, member string, _ Request) (*http.Response, error) {
+	return nil, noMember(member)
 }
 
 // Verify refuses: there is nobody else.

@@ -15,8 +15,9 @@ type Query struct {
 	Revision int64
 	Domain   string
 	Wait     time.Duration
-	// Full asks for the whole status, with one entry for each site.
-	Full bool
+	// Full asks for the whole status, with one entry for each site. Unwell asks for it with entries of those sites
+	// only that are not healthy.
+	Full, Unwell bool
 }
 
 // NodeStatus is how a node says it is: the answer of GET /internal/v1/status.
@@ -40,7 +41,7 @@ type NodeStatus struct {
 	Fault   string `json:"fault,omitempty"`
 	// Unregistered says why the node is not registered as one that is up; "" if it is.
 	Unregistered string `json:"unregistered,omitempty"`
-	// Full is there if it was asked for.
+	// Full is there if it was asked for, by [Query.Full] or [Query.Unwell].
 	Full *api.Status `json:"full,omitempty"`
 }
 
@@ -76,17 +77,26 @@ type MemberStatus struct {
 	Lagging bool
 }
 
-// askTimeout bounds how long a member may take to say how it is.
-const askTimeout = 2 * time.Second
+// AskTimeout bounds how long a member may take to say how it is.
+const AskTimeout = 2 * time.Second
 
 // Statuses asks all members at once how they are, and returns what is known after two seconds at most, in the order
 // of their names. This node is among them even if it could not register.
 func (c *Cluster) Statuses(ctx context.Context) []MemberStatus {
+	return c.statuses(ctx, Query{Full: true})
+}
+
+// Unwell is [Group]'s.
+func (c *Cluster) Unwell(ctx context.Context) []MemberStatus {
+	return c.statuses(ctx, Query{Unwell: true})
+}
+
+func (c *Cluster) statuses(ctx context.Context, q Query) []MemberStatus {
 	list := c.everybody()
 	answers := make([]MemberStatus, len(list))
 	var wg sync.WaitGroup
 	for i, m := range list {
-		wg.Go(func() { answers[i] = c.status(ctx, m) })
+		wg.Go(func() { answers[i] = c.status(ctx, m, q) })
 	}
 	wg.Wait()
 	judge(answers)
@@ -105,19 +115,19 @@ func (c *Cluster) everybody() []Member {
 }
 
 // status asks one member.
-func (c *Cluster) status(ctx context.Context, m Member) MemberStatus {
+func (c *Cluster) status(ctx context.Context, m Member, q Query) MemberStatus {
 	s := MemberStatus{Member: m, State: StateUp}
 	if m.Self {
-		own := c.Self(ctx, Query{Full: true})
+		own := c.Self(ctx, q)
 		s.Node = &own
 		if own.Unregistered != "" {
 			s.State, s.Reason = StateUnregistered, own.Unregistered
 		}
 		return s
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, AskTimeout)
 	defer cancel()
-	answer, err := c.peers.ask(ctx, m, Query{Full: true})
+	answer, err := c.peers.ask(ctx, m, q)
 	switch {
 	case err == nil && m.Up:
 		s.Node = &answer

@@ -47,7 +47,7 @@ func TestStatuses_AbsentMembersAreListedWithTheReason(t *testing.T) {
 	c.silent.Store(true)
 	began := time.Now()
 	s := find(t, a.cluster.Statuses(t.Context()), "c")
-	if took := time.Since(began); took > askTimeout+patience {
+	if took := time.Since(began); took > AskTimeout+patience {
 		t.Errorf("a silent member took %v", took)
 	}
 	if s.State != StateUnreachable || !strings.Contains(s.Reason, "in time") {
@@ -199,7 +199,7 @@ func TestStatuses_CutOffFromEtcd(t *testing.T) {
 func TestQuery_AsURLAndBack(t *testing.T) {
 	t.Parallel()
 	for _, q := range []Query{
-		{}, {Full: true}, {Revision: 7}, {Revision: 1 << 42, Domain: "a b&c.test", Wait: 1500 * time.Millisecond, Full: true},
+		{}, {Full: true}, {Unwell: true}, {Revision: 7}, {Revision: 1 << 42, Domain: "a b&c.test", Wait: 1500 * time.Millisecond, Full: true},
 	} {
 		if got, err := ParseQuery(q.values()); err != nil || got != q {
 			t.Errorf("%+v became %+v, %v", q, got, err)

@@ -16,7 +16,7 @@ const (
 	// keeps its connections, but not its lease.
 	pollSlice = 5 * time.Second
 	// pollGrace is how much longer than it was asked to wait a member may take for its answer.
-	pollGrace = askTimeout
+	pollGrace = AskTimeout
 	// pollPause is between calls that failed.
 	pollPause = 250 * time.Millisecond
 	// defaultWait is how long is waited without a deadline.

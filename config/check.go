@@ -72,10 +72,6 @@ func (l *loader) checkSupport(k *key) {
 	if s, ok := k.field(l.Config).(*string); ok && *s == "off" {
 		return
 	}
-	if k.status == protects {
-		l.fault("is not supported by this version yet, and running without this protection would be a danger: set it to false or remove it")
-		return
-	}
 	l.warn("has no effect yet in this version")
 }
 

@@ -14,9 +14,6 @@ const (
 	effective status = iota
 	// notYet keys are known but have no effect in this version: setting one warns.
 	notYet
-	// protects marks a switch that guards something and has no effect yet: the node refuses to start with it, as
-	// running without the protection that its owner asked for is worse than not running.
-	protects
 )
 
 // key is one row of the table: all that is known about one key.

@@ -63,6 +63,12 @@ func noticeKeys() []key {
 			field: func(c *Config) any { return &c.Notifications.Webhook.PayloadKey },
 			doc:   "Member of the posted JSON object that holds the notice's text.",
 		}, {
+			name: "notifications.patience", env: []string{"NOTIFICATIONS_PATIENCE"}, def: "2m",
+			field: func(c *Config) any { return &c.Notifications.Patience },
+			doc: "For how long a site is unhealthy, or a node fails, before that is told, and likewise healthy again. What fails again " +
+				"and again has to be healthy for longer.",
+			check: func(l *loader) { l.durations(l.Notifications.Patience, time.Second, 24*time.Hour) },
+		}, {
 			name: "log.level", env: []string{"LOG_LEVEL"}, def: "info",
 			choices: []choice{{value: "debug"}, {value: "info"}, {value: "warn", also: []string{"warning"}}, {value: "error"}},
 			field:   func(c *Config) any { return &c.Log.Level },

@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -57,6 +58,17 @@ func nodeKeys() []key {
 			field: func(c *Config) any { return &c.DisallowLeadership },
 			doc: "Keeps this node from ever leading its cluster. The leader makes certificates and Diffie-Hellman parameters, " +
 				"so at least one node must be allowed to lead.",
+		}, {
+			name: "drainDelay", env: []string{"DRAIN_DELAY"}, unit: time.Second, defText: "5s with `state.store: etcd`, 0 without and with `webserver: none`",
+			field: func(c *Config) any { return &c.DrainDelay },
+			doc: "For how long a node that is told to stop goes on serving while `/readyz` answers 503, so that load balancers " +
+				"send visitors to other nodes before it is gone. It should be longer than they need to notice.",
+			check: func(l *loader) {
+				if !l.isSet() && l.State.Store == "etcd" && l.WebServer != "none" {
+					l.DrainDelay = 5 * time.Second
+				}
+				l.durations(l.DrainDelay, 0, 10*time.Minute)
+			},
 		}, {
 			name: "secretsEncryptionKey", env: []string{"SECRETS_ENCRYPTION_KEY"}, secret: true,
 			required: "it encrypts private keys in the state; make one with `openssl rand -base64 32`, or let `statiko init` write a configuration with one",

@@ -110,7 +110,7 @@ func bundleKeys() []key {
 			name: "repo.local.path", env: []string{"REPO_LOCAL_PATH"}, path: true,
 			field: func(c *Config) any { return &c.Repo.Local.Path },
 			doc: "Folder that holds the bundles if `repo.type` is `local`, and required then. It is made if it is missing; its " +
-				"parent must exist. All nodes of a cluster must see the same folder.",
+				"parent must exist. Each node of a cluster has a folder of its own, and they copy bundles from each other.",
 			check: func(l *loader) { l.needs(l.Repo.Type == "local", "repo.type is local") },
 		}, {
 			name: "repo.s3.accessKeyId", env: []string{"REPO_S3_ACCESS_KEY_ID"},
@@ -200,17 +200,19 @@ func bundleKeys() []key {
 				}
 			},
 		}, {
-			name: "repo.keepVersions", env: []string{"REPO_KEEP_VERSIONS"}, def: "5", status: notYet,
+			name: "repo.keepVersions", env: []string{"REPO_KEEP_VERSIONS"}, def: "5",
 			field: func(c *Config) any { return &c.Repo.KeepVersions },
-			doc:   "How many apps deployed earlier to a site are kept, so that one can go back to them.",
-			check: func(l *loader) { l.between(l.Repo.KeepVersions, 1, 1000) },
+			doc: "How many versions of a site are kept, with the one that it serves, so that `stkcli deploy --rollback` can go back to " +
+				"them at once. Their bundles cannot be removed meanwhile.",
+			check: func(l *loader) { l.between(l.Repo.KeepVersions, 1, 50) },
 		}, {
-			name: "repo.replicas", env: []string{"REPO_REPLICAS"}, def: "2", status: notYet,
+			name: "repo.replicas", env: []string{"REPO_REPLICAS"}, def: "2",
 			field: func(c *Config) any { return &c.Repo.Replicas },
-			doc:   "On how many nodes a bundle is stored before an upload counts as safe, where nodes keep the bundles themselves.",
+			doc: "On how many nodes of a cluster a bundle is stored before an upload is acknowledged as safe, with `repo.type: local`. " +
+				"All others fetch it right after.",
 			check: func(l *loader) { l.between(l.Repo.Replicas, 1, 1000) },
 		}, {
-			name: "repo.strictReplicas", env: []string{"REPO_STRICT_REPLICAS"}, def: "false", status: notYet,
+			name: "repo.strictReplicas", env: []string{"REPO_STRICT_REPLICAS"}, def: "false",
 			field: func(c *Config) any { return &c.Repo.StrictReplicas },
 			doc:   "Refuses an upload if fewer than `repo.replicas` nodes can store it, instead of storing it on those that can.",
 		}, {
@@ -236,13 +238,17 @@ func bundleKeys() []key {
 				"that hold large files of repeated bytes.",
 			check: func(l *loader) { l.between(l.Bundle.MaxRatio, 1, 1_000_000) },
 		}, {
-			name: "codesign.required", aliases: []string{"disallowUnsignedApps"}, env: []string{"CODESIGN_REQUIRED"}, def: "false", status: protects,
+			name: "codesign.required", aliases: []string{"disallowUnsignedApps"}, env: []string{"CODESIGN_REQUIRED"}, def: "false",
 			field: func(c *Config) any { return &c.Codesign.Required },
-			doc:   "Refuses bundles without a valid signature of `codesign.publicKey`.",
+			doc: "Refuses to deploy bundles without a valid signature by a key in `codesign.publicKey`. Set it on every node: each one " +
+				"verifies by itself.",
 		}, {
-			name: "codesign.publicKey", env: []string{"CODESIGN_PUBLIC_KEY"}, multiline: true, status: notYet,
+			name: "codesign.publicKey", env: []string{"CODESIGN_PUBLIC_KEY"}, multiline: true,
 			field: func(c *Config) any { return &c.Codesign.PublicKey },
-			doc:   "RSA public key that bundles are signed with: PEM, or the path of a PEM file.",
+			doc: "Public keys whose signatures bundles may carry, RSA (2048 to 8192 bits) or Ed25519: PEM, or the path of a PEM file. " +
+				"Several, one after the other, are for changing keys. With a key, a signature that none of the keys made is refused even " +
+				"if none is required. Required if `codesign.required` is true.",
+			check: func(l *loader) { l.needs(l.Codesign.Required, "codesign.required is true") },
 		}, {
 			name: "manifest.allowProxy", env: []string{"MANIFEST_ALLOW_PROXY"},
 			field: func(c *Config) any { return &c.Manifest.AllowProxy },

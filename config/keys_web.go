@@ -113,7 +113,7 @@ func temporaryKeys() []key {
 				}
 			},
 		}, {
-			name: "temporarySites.ttl", env: []string{"TEMPORARY_SITES_TTL"}, def: "7d", status: notYet,
+			name: "temporarySites.ttl", env: []string{"TEMPORARY_SITES_TTL"}, def: "7d",
 			field: func(c *Config) any { return &c.TemporarySites.TTL },
 			doc:   "Age at which temporary sites are removed; 0 keeps them.",
 			check: func(l *loader) {

@@ -80,11 +80,8 @@ func (k *key) comment() string {
 
 // supportNote says what this version does not do with the key.
 func (k *key) supportNote() string {
-	switch k.status {
-	case notYet:
+	if k.status == notYet {
 		return "No effect yet in this version: setting it warns."
-	case protects:
-		return "Not supported by this version yet: the node refuses to start with true."
 	}
 	var later []string
 	for _, c := range k.choices {

@@ -10,11 +10,13 @@ type Config struct {
 
 	NodeName string
 	// Port is the API's; 0 means any free one. BindAddress is its host or IP address; "" means all, IPv4 and IPv6.
-	Port                     int
-	BindAddress              string
-	AppRoot                  string
-	ManifestFile             string
-	DisallowLeadership       bool
+	Port               int
+	BindAddress        string
+	AppRoot            string
+	ManifestFile       string
+	DisallowLeadership bool
+	// DrainDelay is for how long a node that stops goes on serving.
+	DrainDelay               time.Duration
 	SecretsEncryptionKey     string
 	SecretsEncryptionOldKeys []string
 
@@ -201,8 +203,10 @@ type Leader struct{ LeaseTTL time.Duration }
 
 // Notifications says how an administrator is told.
 type Notifications struct {
-	Method  string // "off" or "webhook"
-	Webhook struct{ URL, PayloadKey string }
+	// Patience is for how long a site or node fails before that is told.
+	Patience time.Duration
+	Method   string // "off" or "webhook"
+	Webhook  struct{ URL, PayloadKey string }
 }
 
 // Log configures logging.

@@ -35,9 +35,11 @@ type Options struct {
 	Log *zap.Logger
 }
 
-// Times of gRPC's keepalive: a member that hangs is worse than one that is gone, as nothing else notices it.
+// Times of gRPC's keepalive: a member that hangs is worse than one that is gone, as nothing else notices it. gRPC takes no
+// shorter time than this. etcd takes keepalives on a connection that has no stream for abuse, and closes it; there the first
+// is sent with the next request.
 const (
-	keepAliveTime    = 5 * time.Second
+	keepAliveTime    = 10 * time.Second
 	keepAliveTimeout = 3 * time.Second
 	// reconnectMax bounds the pause between attempts to connect, so that changes work soon after etcd is back.
 	reconnectMax = 400 * time.Millisecond
@@ -144,7 +146,7 @@ func (o Options) config(endpoints []string) (clientv3.Config, error) {
 	}
 	config := clientv3.Config{
 		Endpoints: endpoints, DialTimeout: 5 * time.Second,
-		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout, PermitWithoutStream: true,
+		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout, PermitWithoutStream: false,
 		MaxCallSendMsgSize: maxSend, MaxCallRecvMsgSize: maxReceive,
 		Username: o.Username, Password: o.Password,
 		// etcd's client reports every failed attempt; what matters is reported by whoever uses it.

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"statiko/test/etcdtest"
+	"statiko/test/programs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -237,6 +238,49 @@ func TestConnections_CountsThoseThatAnswer(t *testing.T) {
 		for client.Connections() == want && get(t, client) != nil && time.Now().Before(deadline) {
 			time.Sleep(5 * time.Millisecond)
 		}
+	}
+}
+
+// Connections of a quiet client stay, also those on which nobody watches: etcd takes keepalives that come too often, or
+// without a stream, for abuse, and closes the connection ("too_many_pings").
+func TestConnections_OfAQuietClientStay(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("STATIKO_SOAK") != "1" {
+		t.Skip("it takes a minute: STATIKO_SOAK=1 runs it")
+	}
+	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	var endpoints []string
+	var proxies []*programs.Proxy
+	for _, m := range c.Members() {
+		p := m.Proxy(t)
+		proxies, endpoints = append(proxies, p), append(endpoints, p.Endpoint())
+	}
+	client := open(t, Options{Endpoints: endpoints})
+	raw, err := client.Etcd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch := raw.Watch(t.Context(), "quiet")
+	accepted := func() (n int) {
+		for _, p := range proxies {
+			n += p.Accepted()
+		}
+		return n
+	}
+	for deadline := time.Now().Add(10 * time.Second); accepted() < 3 && time.Now().Before(deadline); {
+		if err := get(t, client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := accepted()
+	// Longer than etcd's patience: it bears three keepalives.
+	select {
+	case e, ok := <-watch:
+		t.Fatalf("the watch has %+v, %t", e, ok)
+	case <-time.After(5 * keepAliveTime):
+	}
+	if n := accepted(); n != before {
+		t.Errorf("%d connections were made, and %d while nobody asked for anything", before, n-before)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"statiko/api"
 	"statiko/certs"
 	"statiko/config"
 	"statiko/state"
@@ -22,48 +23,33 @@ import (
 type certificate struct {
 	log *zap.Logger
 	// every is certificateEvery, but for tests.
-	every   time.Duration
-	load    func() (*tls.Certificate, error)
-	current atomic.Pointer[tls.Certificate]
+	every time.Duration
+	// certFile and keyFile are the configured pair's; dir is for the node's own.
+	certFile, keyFile, dir string
+	request                certs.Request
+	current                atomic.Pointer[ownPair]
+	// problem says why what should be in use is not; nil or "" for nothing.
+	problem atomic.Pointer[string]
+}
+
+// ownPair is a certificate, and whether the node renews it itself.
+type ownPair struct {
+	*tls.Certificate
+	renewed bool
 }
 
 // certificateEvery is how often the files are looked at again, for a renewed pair and for one that is due.
 const certificateEvery = time.Minute
 
 // openCertificate loads the configured pair if both files exist; otherwise the node's self-signed pair, which is made
-// if there is none and renewed with the same key, so that its pin survives.
+// if there is none and renewed with the same key, so that its pin survives. A configured pair that appears later is
+// taken up then; one that disappears stays in use.
 func openCertificate(c *config.Config, dir string, log *zap.Logger) (*certificate, error) {
-	n := &certificate{log: log, every: certificateEvery}
-	configured, err := bothExist(c.TLS.Node.Certificate, c.TLS.Node.Key)
-	if err != nil {
-		return nil, err
-	}
-	if configured {
-		n.load = func() (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(c.TLS.Node.Certificate, c.TLS.Node.Key)
-			if err != nil {
-				return nil, fmt.Errorf("load the node's certificate (keys tls.node.certificate and tls.node.key): %w", err)
-			}
-			return &pair, nil
-		}
-	} else {
-		names := ownNames(c)
-		n.load = func() (*tls.Certificate, error) {
-			pair, created, err := certs.LoadOrCreate(filepath.Join(dir, "node.crt"), filepath.Join(dir, "node.key"), certs.Request{
-				Names: names, KeyType: c.TLS.SelfSigned.KeyType, Life: time.Duration(c.TLS.SelfSigned.Days) * 24 * time.Hour,
-			})
-			if err != nil {
-				return nil, fmt.Errorf("the node's own certificate: %w", err)
-			}
-			if created {
-				log.Info("made a self-signed certificate for the API", zap.String("pin", certs.PinOf(pair.Leaf)))
-			}
-			loaded, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
-			if err != nil {
-				return nil, fmt.Errorf("the node's own certificate: %w", err)
-			}
-			return &loaded, nil
-		}
+	n := &certificate{
+		log: log, every: certificateEvery, certFile: c.TLS.Node.Certificate, keyFile: c.TLS.Node.Key, dir: dir,
+		request: certs.Request{
+			Names: ownNames(c), KeyType: c.TLS.SelfSigned.KeyType, Life: time.Duration(c.TLS.SelfSigned.Days) * 24 * time.Hour,
+		},
 	}
 	pair, err := n.load()
 	if err != nil {
@@ -71,6 +57,36 @@ func openCertificate(c *config.Config, dir string, log *zap.Logger) (*certificat
 	}
 	n.current.Store(pair)
 	return n, nil
+}
+
+// load reads the pair that should be in use now.
+func (n *certificate) load() (*ownPair, error) {
+	configured, err := bothExist(n.certFile, n.keyFile)
+	if err != nil {
+		return nil, err
+	}
+	if configured {
+		pair, err := tls.LoadX509KeyPair(n.certFile, n.keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("load the node's certificate (keys tls.node.certificate and tls.node.key): %w", err)
+		}
+		return &ownPair{&pair, false}, nil
+	}
+	if now := n.current.Load(); now != nil && !now.renewed {
+		return nil, fmt.Errorf("the files of the node's certificate (keys tls.node.certificate and tls.node.key) are gone: %s, %s", n.certFile, n.keyFile)
+	}
+	pair, created, err := certs.LoadOrCreate(filepath.Join(n.dir, "node.crt"), filepath.Join(n.dir, "node.key"), n.request)
+	if err != nil {
+		return nil, fmt.Errorf("the node's own certificate: %w", err)
+	}
+	if created {
+		n.log.Info("made a self-signed certificate for the API", zap.String("pin", certs.PinOf(pair.Leaf)))
+	}
+	loaded, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("the node's own certificate: %w", err)
+	}
+	return &ownPair{&loaded, true}, nil
 }
 
 // bothExist tells whether a pair is configured. One file without the other is a mistake.
@@ -104,35 +120,54 @@ func ownNames(c *config.Config) []string {
 	return names
 }
 
-func (n *certificate) get() *tls.Certificate { return n.current.Load() }
+func (n *certificate) get() *tls.Certificate { return n.current.Load().Certificate }
 
 // pin returns the pin of the certificate's key.
 func (n *certificate) pin() string { return certs.PinOf(n.get().Leaf) }
 
+// status tells of it, for the node's status.
+func (n *certificate) status() *api.NodeCertificate {
+	pair := n.current.Load()
+	s := &api.NodeCertificate{NotAfter: pair.Leaf.NotAfter.UTC(), Renewed: pair.renewed}
+	if problem := n.problem.Load(); problem != nil {
+		s.Error = *problem
+	}
+	return s
+}
+
 // watch takes up a certificate that was replaced or renewed, until ctx ends. One that cannot be loaded leaves the
-// last one in use.
+// last one in use, and the status says why.
 func (n *certificate) watch(ctx context.Context) {
 	ticker := time.NewTicker(n.every)
 	defer ticker.Stop()
-	last := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		pair, err := n.load()
-		if err != nil {
-			if text := err.Error(); text != last {
-				last = text
-				n.log.Error("the node's certificate cannot be loaded; the last one stays in use", zap.Error(err))
-			}
-			continue
+		n.look()
+	}
+}
+
+// look takes up what should be in use now.
+func (n *certificate) look() {
+	before := ""
+	if problem := n.problem.Load(); problem != nil {
+		before = *problem
+	}
+	pair, err := n.load()
+	if err != nil {
+		text := err.Error()
+		n.problem.Store(&text)
+		if text != before {
+			n.log.Error("the node's certificate cannot be loaded; the last one stays in use", zap.Error(err))
 		}
-		last = ""
-		if !pair.Leaf.Equal(n.get().Leaf) {
-			n.log.Info("the node's certificate was replaced", zap.String("pin", certs.PinOf(pair.Leaf)))
-			n.current.Store(pair)
-		}
+		return
+	}
+	n.problem.Store(nil)
+	if !pair.Leaf.Equal(n.get().Leaf) {
+		n.log.Info("the node's certificate was replaced", zap.String("pin", certs.PinOf(pair.Leaf)))
+		n.current.Store(pair)
 	}
 }

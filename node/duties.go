@@ -6,8 +6,10 @@ import (
 
 	"statiko/certs"
 	"statiko/dhparams"
+	"statiko/health"
 	"statiko/leader"
 	"statiko/notify"
+	"statiko/temporary"
 )
 
 const day = 24 * time.Hour
@@ -35,10 +37,28 @@ func (n *Node) makeDuties(o Options) error {
 	if n.dh, err = n.makeDH(o); err != nil {
 		return err
 	}
+	sites, err := temporary.NewDuty(temporary.Options{Store: n.store, TTL: c.TemporarySites.TTL, Log: n.log.Named("temporary")})
+	if err != nil {
+		return err
+	}
 	n.duties = map[string]leader.Duty{
 		"certificates": certificates.Run, "expiring certificates": expiry.Run,
-		"notices": notices.Run, "DH parameters": n.dh.Run,
+		"notices": notices.Run, "DH parameters": n.dh.Run, "temporary sites": sites.Run,
 	}
+	return nil
+}
+
+// addHealthDuty adds the duty that asks the nodes of the group how they are.
+func (n *Node) addHealthDuty() error {
+	patience := n.config.Notifications.Patience
+	watch, err := health.NewDuty(health.DutyOptions{
+		Store: n.store, Nodes: n.group, Node: n.config.NodeName, Patience: patience, Every: min(time.Minute, patience/2),
+		Log: n.log.Named("health"),
+	})
+	if err != nil {
+		return err
+	}
+	n.duties["health"] = watch.Run
 	return nil
 }
 

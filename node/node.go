@@ -19,6 +19,7 @@ import (
 	"statiko/cluster"
 	"statiko/config"
 	"statiko/dhparams"
+	"statiko/health"
 	"statiko/leader"
 	"statiko/reconcile"
 	"statiko/secret"
@@ -49,6 +50,8 @@ type Node struct {
 	web         webserver.Server
 	webAddrs    []net.Addr
 	reconciler  *reconcile.Reconciler
+	// prober is nil without a web server.
+	prober *health.Prober
 	// shared is nil for a node with its state in a file.
 	shared *shared
 	// loaded is closed once there is a state.
@@ -110,7 +113,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	if n.certificate, err = openCertificate(c, dirs.misc, n.log); err != nil {
 		return err
 	}
-	if n.library, err = openLibrary(c, n.store, dirs, n.log.Named("bundle")); err != nil {
+	if n.library, err = openLibrary(c, n.store, server.Peers(func() cluster.Group { return n.group }), dirs, n.log.Named("bundle")); err != nil {
 		return err
 	}
 	n.onClose("the repository", closeRepository(n.library.Repository))
@@ -124,21 +127,28 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	n.onClose("the web server", n.web.Close)
 	n.reconciler = reconcile.New(reconcile.Options{
 		Store: n.store, Keyring: n.keyring, Bundles: n.library, Server: n.web, Dir: dirs.served,
-		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Log: n.log.Named("reconcile"),
+		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Changed: n.changed, Log: n.log.Named("reconcile"),
 	})
+	if err := n.makeProber(); err != nil {
+		return err
+	}
 	if err := n.join(o, dirs); err != nil {
 		return err
 	}
 	options := server.Options{
 		Store: n.store, Keyring: n.keyring, Reconciler: n.reconciler, Library: n.library, WebServer: n.web.Status,
 		NodeName: c.NodeName, Leader: n.elector.Leader, Version: o.Version, PSK: psk(c),
-		CORSOrigins: c.CORS.Origins, TemporaryDomain: c.TemporarySites.Domain,
+		CORSOrigins: c.CORS.Origins, TemporaryDomain: c.TemporarySites.Domain, KeepVersions: c.Repo.KeepVersions,
 		MaxStateSize: c.API.MaxStateSize, MaxUpload: c.Bundle.MaxUploadSize,
 		AllowWeakDH: c.TLS.DHParams.AllowWeak, DHBits: c.TLS.DHParams.Bits, Log: n.log.Named("api"),
 		Cluster: n.group, Ready: n.ready, Generating: n.dhProgress,
+		Certificate: n.certificate.status,
 	}
 	if n.shared != nil {
 		options.LeaderState, options.StepDown = n.shared.elector.State, n.shared.elector.StepDown
+	}
+	if n.prober != nil {
+		options.Health = n.prober
 	}
 	if n.server, err = server.New(options); err != nil {
 		return err
@@ -154,9 +164,9 @@ func psk(c *config.Config) string {
 	return ""
 }
 
-// Run serves until ctx ends, then stops in order: leading and the API first, so that another node leads and nothing
-// new is accepted, then the reconciler, and the web server last. It returns nil if it was ctx that ended it. Run must
-// be called once.
+// Run serves until ctx ends, then stops in order: leading first, so that another node leads; then, after the time for
+// which load balancers are told to send visitors elsewhere (key drainDelay), the API, so that nothing new is accepted,
+// then the reconciler, and the web server last. It returns nil if it was ctx that ended it. Run must be called once.
 func (n *Node) Run(ctx context.Context) error {
 	// Each part is stopped by its own context, ended after that of the part that needs it.
 	g, failed := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -169,6 +179,9 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { defer close(apiDone); return n.runAPI(apiCtx) })
 	work, workFailed := errgroup.WithContext(workCtx)
 	work.Go(func() error { return n.reconcileWhenLoaded(workFailed) })
+	if n.prober != nil {
+		work.Go(func() error { return n.prober.Run(workFailed) })
+	}
 	// Leading ends first, whatever the API still has to answer, such as an upload: another node takes over at once.
 	leadCtx, stopLeading := context.WithCancel(workFailed)
 	defer stopLeading()
@@ -176,7 +189,7 @@ func (n *Node) Run(ctx context.Context) error {
 	work.Go(func() error { n.watchRepository(workFailed); return nil })
 	work.Go(func() error { return n.group.Run(workFailed) })
 	work.Go(func() error { n.certificate.watch(workFailed); return nil })
-	work.Go(func() error { n.takeUp(workFailed); return nil })
+	work.Go(func() error { return n.keepBundles(workFailed) })
 	g.Go(func() error { defer close(workDone); return work.Wait() })
 	if n.shared != nil {
 		// The lease outlives what hangs on it, so that leaving is said and not only noticed.
@@ -190,6 +203,7 @@ func (n *Node) Run(ctx context.Context) error {
 		case <-failed.Done():
 		}
 		stopLeading()
+		n.drain(failed)
 		stopAPI()
 		<-apiDone
 		stopWork()

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -24,14 +25,14 @@ import (
 
 // folders are those below appRoot.
 type folders struct {
-	apps, spool, served, misc, copy string
+	apps, archives, spool, served, misc, copy string
 }
 
 // makeFolders makes appRoot and what is below it. appRoot and the unpacked bundles may be read by others, as another
 // web server has to; the rest is the node's own.
 func makeFolders(root string) (folders, error) {
 	f := folders{
-		apps: filepath.Join(root, "apps"), spool: filepath.Join(root, "uploads"),
+		apps: filepath.Join(root, "apps"), archives: filepath.Join(root, "archives"), spool: filepath.Join(root, "uploads"),
 		served: filepath.Join(root, "served"), misc: filepath.Join(root, "misc"),
 		copy: filepath.Join(root, "state"),
 	}
@@ -70,8 +71,12 @@ func openStore(c *config.Config, k *secret.Keyring, log *zap.Logger) (state.Stor
 }
 
 // openLibrary is the one place that knows which repositories there are.
-func openLibrary(c *config.Config, store state.Store, dirs folders, log *zap.Logger) (*bundle.Library, error) {
-	var repo bundle.Repository
+func openLibrary(c *config.Config, store state.Store, peers bundle.Peers, dirs folders, log *zap.Logger) (*bundle.Library, error) {
+	signers, err := openSigners(c)
+	if err != nil {
+		return nil, err
+	}
+	var repo, cache bundle.Repository
 	switch c.Repo.Type {
 	case "local":
 		local, err := bundle.OpenLocal(c.Repo.Local.Path, log)
@@ -85,6 +90,10 @@ func openLibrary(c *config.Config, store state.Store, dirs folders, log *zap.Log
 			return nil, err
 		}
 		repo = store
+		// What this node has fetched, for the other nodes and for itself.
+		if cache, err = bundle.OpenLocal(dirs.archives, log); err != nil {
+			return nil, fmt.Errorf("open the cache of bundles (key appRoot): %w", err)
+		}
 	}
 	if err := emptyFolder(dirs.spool); err != nil {
 		return nil, fmt.Errorf("remove what a crash left of uploads (key appRoot): %w", err)
@@ -100,9 +109,26 @@ func openLibrary(c *config.Config, store state.Store, dirs folders, log *zap.Log
 		return nil, fmt.Errorf("open the folder of unpacked bundles (key appRoot): %w", err)
 	}
 	return bundle.NewLibrary(bundle.LibraryOptions{
-		Store: store, Repository: repo, Stager: stager, SpoolDir: dirs.spool, MaxUpload: c.Bundle.MaxUploadSize,
+		Store: store, Repository: repo, Cache: cache, Stager: stager, SpoolDir: dirs.spool, MaxUpload: c.Bundle.MaxUploadSize,
+		Peers: peers, Replicas: c.Repo.Replicas, Strict: c.Repo.StrictReplicas, Signers: signers,
 		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Log: log,
 	}), nil
+}
+
+// openSigners reads the keys whose signatures count.
+func openSigners(c *config.Config) (*bundle.Signers, error) {
+	text := []byte(c.Codesign.PublicKey)
+	if len(text) > 0 && !bytes.Contains(text, []byte("-----BEGIN")) {
+		var err error
+		if text, err = os.ReadFile(c.Codesign.PublicKey); err != nil {
+			return nil, fmt.Errorf("read the keys of signers (key codesign.publicKey): %w", err)
+		}
+	}
+	signers, err := bundle.NewSigners(c.Codesign.Required, text)
+	if err != nil {
+		return nil, fmt.Errorf("the keys of signers (key codesign.publicKey): %w", err)
+	}
+	return signers, nil
 }
 
 // openWebServer is the one place that knows which web servers there are.
@@ -129,6 +155,7 @@ func (n *Node) openWebServer() (webserver.Server, error) {
 	s, err := builtin.New(builtin.Options{
 		HTTP: []net.Listener{plain}, HTTPS: []net.Listener{secure},
 		NodeHandler: n.publicHandler(), NodeCertificate: n.certificate.get,
+		HangUp:          func() bool { return n.server.Draining() },
 		PublicHTTPSPort: publicPort, ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy,
 		Log: n.log.Named("web"),
 	})

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"go.uber.org/zap"
-
 	"statiko/cluster"
 	"statiko/config"
 	"statiko/etcdclient"
@@ -85,12 +83,13 @@ func (n *Node) join(o Options, dirs folders) error {
 	if n.shared == nil {
 		n.elector = leader.NewStatic(c.NodeName, n.log.Named("leader"))
 		n.group = cluster.Single(cluster.SingleOptions{
-			Store: n.store, NodeName: c.NodeName, Local: local, Address: address, Pin: n.Pin(),
+			Store: n.store, NodeName: c.NodeName, Local: local, Address: address, Pin: n.Pin,
 			Version: o.Version, WebServer: c.WebServer, Log: n.log.Named("cluster"),
 		})
-		return nil
+	} else if err := n.joinShared(o, dirs, local, address); err != nil {
+		return err
 	}
-	return n.joinShared(o, dirs, local, address)
+	return n.addHealthDuty()
 }
 
 func (n *Node) joinShared(o Options, dirs folders, local cluster.Local, address string) error {
@@ -153,26 +152,20 @@ func (n *Node) reconcileWhenLoaded(ctx context.Context) error {
 	}
 }
 
-// takeUpEvery is how often it is asked whether the state can be changed.
-const takeUpEvery = time.Second
+// healthEvery is how often it is asked whether the state can be changed.
+const healthEvery = time.Second
 
-// takeUp enters into the state what is in the repository only, such as the bundles of the earlier program, as soon
-// as the state can be changed.
-func (n *Node) takeUp(ctx context.Context) {
-	look := time.NewTicker(takeUpEvery)
+// keepBundles keeps the archives of bundles in step with the state. The first look waits until the state can be
+// changed, as what is in the repository only, such as the bundles of the earlier program, is entered into it.
+func (n *Node) keepBundles(ctx context.Context) error {
+	look := time.NewTicker(healthEvery)
 	defer look.Stop()
 	for !n.store.Health().Healthy {
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
-	taken, err := n.library.TakeUp(ctx)
-	if err != nil && ctx.Err() == nil {
-		n.log.Warn("the repository was not looked through", zap.Error(err))
-	}
-	if taken > 0 {
-		n.log.Info("took up bundles that were in the repository only", zap.Int("bundles", taken))
-	}
+	return n.library.Run(ctx)
 }

@@ -20,7 +20,7 @@ import (
 // Weakness W12: the cache was keyed by name, so that an earlier upload of the name was served.
 func TestW12_SameNameOtherContent(t *testing.T) {
 	t.Parallel()
-	n := start(t, t.TempDir())
+	n := start(t, t.TempDir(), "  type: local=>  keepVersions: 1\n  type: local")
 	n.addSite("a.test")
 	n.upload("other", map[string]string{"index.html": "other"})
 	n.upload("app", map[string]string{"index.html": "first"})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"sync"
@@ -216,6 +217,7 @@ func (r *Reconciler) note(o *outcome) {
 	if o.step.Action == Remove {
 		if o.err == nil {
 			r.forget(domain)
+			r.retryRefused()
 		}
 		return
 	}
@@ -230,10 +232,13 @@ func (r *Reconciler) note(o *outcome) {
 			// The web server may have refused a name that another site of the same pass gave up.
 			r.dirty[domain] = true
 			r.poke()
+		} else {
+			r.refusedSites[domain] = true
 		}
 		return
 	}
 	st.refused, st.served = 0, true
+	r.retryRefused()
 	if st.applied.Pair != o.step.Want.Pair {
 		r.noPair(st.applied.Pair, domain)
 	}
@@ -255,6 +260,17 @@ func (r *Reconciler) note(o *outcome) {
 		st.status.Err = o.remark
 	}
 	r.Log.Debug("served", zap.String("site", domain), zap.String("because", o.step.Reason))
+}
+
+// retryRefused has sites that the web server refused looked at again after another one changed: it may have given up a
+// name that they want. r.mu is held.
+func (r *Reconciler) retryRefused() {
+	if len(r.refusedSites) == 0 {
+		return
+	}
+	maps.Copy(r.dirty, r.refusedSites)
+	clear(r.refusedSites)
+	r.poke()
 }
 
 // held notes a site that stays as it is.
@@ -298,6 +314,7 @@ func (r *Reconciler) forget(domain string) {
 	}
 	delete(r.sites, domain)
 	delete(r.unsettledSites, domain)
+	delete(r.refusedSites, domain)
 	r.records.forget(domain)
 }
 

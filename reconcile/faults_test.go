@@ -190,6 +190,40 @@ func TestPass_AliasMovesBetweenCalls(t *testing.T) {
 	}
 }
 
+// A restore changes a site's names, takes away the certificate that it is served with, and brings no other; another site
+// gets the name that it had. Both are served as the state asks as soon as the certificate is made, and not only at the next
+// full pass.
+func TestPass_RestoreTakesTheServedCertificateAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put(newSite("a.test", "moves.test"))
+	w.run()
+	w.served(0, "a.test")
+	a, b := newSite("a.test"), newSite("b.test", "moves.test")
+	rev := w.restoreWith([]*state.Site{b}, a, b)
+	eventually(t, func() error {
+		if st := w.r.Site("a.test"); st.Healthy || !strings.Contains(st.Err, "waits for the leader") {
+			return fmt.Errorf("a.test: %+v", st)
+		}
+		return nil
+	})
+	eventually(t, func() error {
+		if st := w.r.Site("b.test"); st.Healthy || !strings.Contains(st.Err, "moves.test") {
+			return fmt.Errorf("b.test: %+v", st)
+		}
+		return nil
+	})
+	rev = max(rev, w.change(func(d *state.Draft) error { return d.Put(w.pair(a)) }))
+	w.served(rev, "a.test")
+	eventually(t, func() error {
+		if owner := w.server.ownerOf("moves.test"); owner != "b.test" {
+			return fmt.Errorf("the name is %q's", owner)
+		}
+		return nil
+	})
+	w.served(rev, "b.test")
+}
+
 func TestPass_DomainBecomesAnAliasInOnePass(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -263,10 +263,18 @@ func (w *world) pair(s *state.Site) *state.Secret {
 // restore replaces the state by sites with certificates; bundles and other secrets are gone then.
 func (w *world) restore(sites ...*state.Site) int64 {
 	w.t.Helper()
+	return w.restoreWith(sites, sites...)
+}
+
+// restoreWith is restore with certificates of some sites only.
+func (w *world) restoreWith(paired []*state.Site, sites ...*state.Site) int64 {
+	w.t.Helper()
 	doc := map[string]any{}
 	secrets, list := map[string]any{}, []any{}
 	for _, s := range sites {
 		list = append(list, s)
+	}
+	for _, s := range paired {
 		p := w.pair(s)
 		secrets[p.Name] = p.Sealed
 	}

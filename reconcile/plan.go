@@ -172,7 +172,8 @@ func planPair(v View, step *Step, have Applied, served bool) {
 	} else {
 		step.problem(true, "it waits for the leader to make its certificate")
 	}
-	if served {
+	// A restore takes away what is served too: then there is nothing to serve the site with, and it stays as it is.
+	if served && v.Snapshot.RevisionOf(state.Key{Kind: state.KindSecret, Name: have.Pair}) != 0 {
 		step.KeepPair = true
 		step.Want.Pair, step.Want.PairRevision = have.Pair, have.PairRevision
 	}

@@ -22,9 +22,11 @@ type Bundles interface {
 	Ready(app *state.App) (*bundle.Staged, bool)
 	// Ensure has the bundle fetched and unpacked, and returns it.
 	Ensure(ctx context.Context, app *state.App) (*bundle.Staged, error)
+	// Wanted tells whether the bundle is to be unpacked, whether or not a site serves it now.
+	Wanted(s *state.Snapshot, app *state.App) bool
 	// Kept returns what is unpacked under a digest, whether or not the state knows it.
 	Kept(sha256 string) (*bundle.Staged, bool)
-	// Collect removes what is unpacked and neither in the state nor among the digests in use.
+	// Collect removes what is unpacked, and neither wanted nor among the digests in use.
 	Collect(inUse map[string]bool) error
 }
 
@@ -41,6 +43,9 @@ type Options struct {
 	// AllowProxy has the hosts that manifests may pass requests on to.
 	AllowProxy []string
 
+	// Changed is told at the end of each pass, before Status tells of it, the domains for which the pass changed, or
+	// tried to change, what is served. It must not block. It may be nil.
+	Changed func(domains []string)
 	// Period is how often everything is looked at even if nothing happened; 0 means one minute.
 	Period time.Duration
 	Log    *zap.Logger
@@ -65,6 +70,8 @@ type Reconciler struct {
 	all   bool
 	// unsettledSites wait for a certificate or a bundle.
 	unsettledSites map[string]bool
+	// refusedSites were refused by the web server twice in a row, and wait for a change of another.
+	refusedSites map[string]bool
 	// contents has the bundles that are or were served, by digest.
 	contents map[string]*content
 	status   Status
@@ -108,7 +115,7 @@ func New(o Options) *Reconciler {
 		records: records{dir: o.Dir},
 		look:    make(chan struct{}, 1),
 		sites:   map[string]*site{}, byPair: map[string]string{}, dirty: map[string]bool{}, all: true,
-		unsettledSites: map[string]bool{}, contents: map[string]*content{},
+		unsettledSites: map[string]bool{}, refusedSites: map[string]bool{}, contents: map[string]*content{},
 		status:    Status{Running: true, LastSync: o.Now()},
 		passEnded: make(chan struct{}),
 	}
@@ -207,6 +214,9 @@ func (r *Reconciler) pass(ctx context.Context) bool {
 	}
 	steps := Plan(View{Snapshot: s, Applied: r.applied, Staged: r.stagedNow, PairFor: certs.PairFor}, domains)
 	for _, app := range apps {
+		if !r.Bundles.Wanted(s, app) {
+			continue
+		}
 		if _, ready := r.Bundles.Ready(app); !ready {
 			r.stager.want(app)
 		}
@@ -217,6 +227,7 @@ func (r *Reconciler) pass(ctx context.Context) bool {
 	if everything && err == nil {
 		untidy = r.Bundles.Collect(r.inUse())
 	}
+	r.tell(steps)
 	r.end(s, asked, err, untidy)
 	if fault := errors.Join(err, untidy); fault != nil && ctx.Err() == nil {
 		r.Log.Error("the pass did not complete", zap.Error(fault))
@@ -288,6 +299,26 @@ func (r *Reconciler) end(s *state.Snapshot, asked int64, err, untidy error) {
 	close(r.passEnded)
 	r.passEnded = make(chan struct{})
 }
+
+// tell says which domains the steps were about.
+func (r *Reconciler) tell(steps []Step) {
+	if r.Changed == nil {
+		return
+	}
+	var domains []string
+	for _, step := range steps {
+		if step.Action == Serve || step.Action == Remove {
+			domains = append(domains, step.Domain)
+		}
+	}
+	if len(domains) > 0 {
+		r.Changed(domains)
+	}
+}
+
+// Served returns what is served for a domain; false if nothing is. Two equal values mean that nothing was changed in
+// between.
+func (r *Reconciler) Served(domain string) (Applied, bool) { return r.applied(domain) }
 
 func (r *Reconciler) applied(domain string) (Applied, bool) {
 	r.mu.Lock()

@@ -242,8 +242,15 @@ func TestTakeUp_DoesNotBringBackWhatIsRemovedMeanwhile(t *testing.T) {
 	w := newWorld(t)
 	w.upload("kept", "kept", "")
 	app := w.upload("gone", "gone", "")
-	// The state does not know it, as after a restore; it is in the repository.
+	// The state does not know it any more; it is in the repository.
 	w.change(func(d *state.Draft) error { return d.Delete(app.Key()) })
+	if taken, err := w.library.TakeUp(w.ctx()); taken != 0 || err != nil {
+		t.Fatalf("%d bundles were taken up that were removed from the state, %v", taken, err)
+	}
+	// As the earlier program, or a person, puts it there.
+	if err := w.library.Repository.SetMeta(w.ctx(), "gone", bundle.Meta{Type: "zip"}); err != nil {
+		t.Fatal(err)
+	}
 	gated := &gatedRepository{Repository: w.library.Repository, reading: make(chan struct{}), release: make(chan struct{})}
 	w.library.Repository = gated
 	done := make(chan error, 1)

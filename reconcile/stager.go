@@ -30,8 +30,9 @@ type job struct {
 	failed  int
 }
 
-// jobOf names the work for a bundle. The same bytes under another name are other work, as they may be elsewhere.
-func jobOf(app *state.App) string { return app.Name + "\x00" + app.SHA256 }
+// jobOf names the work for a bundle. The same bytes under another name are other work, as they may be elsewhere, and
+// so they are with another signature, which may be the one that was missing.
+func jobOf(app *state.App) string { return app.Name + "\x00" + app.SHA256 + "\x00" + app.Signature }
 
 // stagingSlots is how many bundles are unpacked at once: unpacking is bound by the disk and, for compressing, uses
 // all processors by itself.

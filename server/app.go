@@ -1,9 +1,11 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
+	"os"
+	"time"
 
 	"statiko/api"
 	"statiko/state"
@@ -16,10 +18,60 @@ func (s *Server) listApps(c *call) error {
 	for a := range snap.Apps() {
 		apps = append(apps, api.App{
 			Name: a.Name, Size: a.Size, LastModified: a.Uploaded, Type: a.Type, SHA256: a.SHA256,
-			Sites: slices.Collect(snap.Users(a.Key())),
+			Sites: deployedTo(snap, a), Signature: a.Signature, Pending: s.Library.Pending(a),
 		})
 	}
+	if truthy(c.r.URL.Query().Get("nodes")) {
+		s.onNodes(c.r.Context(), apps)
+	}
 	return c.json(http.StatusOK, apps)
+}
+
+// deployedTo returns the domains of the sites that serve a bundle, not of those that keep it to go back to.
+func deployedTo(snap *state.Snapshot, app *state.App) (domains []string) {
+	for d := range snap.Users(app.Key()) {
+		if site, ok := snap.Site(d); ok && site.AppName() == app.Name {
+			domains = append(domains, d)
+		}
+	}
+	return domains
+}
+
+// sayPending says whether a bundle that was just stored still needs its signature.
+func (s *Server) sayPending(c *call, name string) {
+	name, err := state.CheckAppName(name)
+	if app, ok := s.Store.Snapshot().App(name); err == nil && ok && s.Library.Pending(app) {
+		c.w.Header().Set(api.HeaderPending, "true")
+	}
+}
+
+// downloadApp answers GET /app/{name}/archive.
+func (s *Server) downloadApp(c *call) error {
+	name, err := s.appName(c)
+	if err != nil {
+		return err
+	}
+	app, ok := s.snapshot(c).App(name)
+	if !ok {
+		return notFound("there is no bundle %s", name)
+	}
+	f, err := s.Library.Fetch(c.r.Context(), app)
+	if err != nil {
+		return fmt.Errorf("fetch the archive of %s: %w", name, err)
+	}
+	defer f.Close()
+	return s.sendArchive(c, f, app.SHA256)
+}
+
+// sendArchive sends an archive, or the range of it that was asked for.
+func (s *Server) sendArchive(c *call, f *os.File, sha256 string) error {
+	h := c.w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("ETag", `"`+sha256+`"`)
+	began := s.Now()
+	http.ServeContent(c.w, c.r, "", time.Time{}, f)
+	c.wait += s.Now().Sub(began) // how long that takes is the receiver's business
+	return nil
 }
 
 // setAppMetadata answers POST /app/{name}.
@@ -47,6 +99,7 @@ func (s *Server) setAppMetadata(c *call) error {
 	if err != nil {
 		return err
 	}
+	s.sayPending(c, name)
 	return s.appChanged(c, revision)
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -60,11 +61,18 @@ func (s *Server) uploadApp(c *call) error {
 	if len(u.faults) > 0 {
 		return invalid("the upload", u.faults...)
 	}
-	revision, err := s.Library.Add(c.r.Context(), u.file, u.fields["name"], u.fields["type"], u.fields["signature"], u.fields["hash"])
+	added, err := s.Library.Add(c.r.Context(), u.file, u.fields["name"], u.fields["type"], u.fields["signature"], u.fields["hash"])
+	if added.Want > 0 {
+		c.w.Header().Set(api.HeaderReplicas, fmt.Sprintf("%d/%d", added.Have, added.Want))
+	}
+	if errors.Is(err, bundle.ErrReplicas) {
+		return api.Errorf(api.CodeReplicas, "%v; repo.strictReplicas asks for that many", err)
+	}
 	if err != nil {
 		return err
 	}
-	return s.appChanged(c, revision)
+	s.sayPending(c, u.fields["name"])
+	return s.appChanged(c, added.Revision)
 }
 
 // readUpload reads all parts.

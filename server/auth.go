@@ -48,7 +48,7 @@ func (s *Server) authenticateNode(c *call) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Cluster.Verify(c.r, body); err != nil {
+	if c.node, err = s.Cluster.Verify(c.r, body); err != nil {
 		return unauthorized(err.Error())
 	}
 	c.r.Body = io.NopCloser(bytes.NewReader(body))

@@ -18,6 +18,8 @@ type call struct {
 	route string
 	// authenticated tells whether the caller proved who it is.
 	authenticated bool
+	// node is the name of the node that calls; "" for people.
+	node string
 	// wait is how long a change waits until it is applied; 0 means not at all.
 	wait time.Duration
 }

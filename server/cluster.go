@@ -28,12 +28,14 @@ func (s *Server) LocalStatus(ctx context.Context, q cluster.Query) cluster.NodeS
 	snap := s.Store.Snapshot()
 	full := s.nodeStatus(snap)
 	status.Applied, status.Store, status.Leader = full.Sync.Revision, full.Store, full.Leader
-	if q.Full {
-		full.Health = make([]api.SiteHealth, 0, snap.Len(state.KindSite))
+	if q.Full || q.Unwell {
+		full.Health = []api.SiteHealth{}
 		for site := range snap.Sites() {
-			full.Health = append(full.Health, s.siteHealth(site))
+			if h := s.siteHealth(site); q.Full || !h.Healthy {
+				full.Health = append(full.Health, h)
+			}
 		}
-		full.Quarantine = quarantined(snap)
+		full.Quarantine, full.Bundles = quarantined(snap), s.bundleNotes()
 		status.Full = &full
 	}
 	return status

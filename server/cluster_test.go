@@ -281,6 +281,12 @@ func TestPeerStatus_ForNodesOnly(t *testing.T) {
 	n.reconciler.set(func(p *played) {
 		p.sites["a.example.org"] = reconcile.SiteStatus{Domain: "a.example.org", Err: "bundle is missing"}
 	})
+	n.site("b.example.org")
+	s = cluster.NodeStatus{}
+	ask("?unwell=1", "good").want(200).into(&s)
+	if s.Full == nil || len(s.Full.Health) != 1 || s.Full.Health[0].Domain != "a.example.org" {
+		t.Errorf("of two sites, one of which fails: %+v", s.Full)
+	}
 	s = cluster.NodeStatus{}
 	ask("?revision=1&wait=5&domain=a.example.org", "good").want(200).into(&s)
 	if s.Reached || s.Fault != "bundle is missing" {

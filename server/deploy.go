@@ -33,7 +33,16 @@ func (s *Server) deploy(c *call) error {
 		return invalid("the request", fault("name", "%v", err))
 	}
 
-	var domain string
+	if _, err := s.deployTo(c, name, app, nil); err != nil {
+		return err
+	}
+	return c.done()
+}
+
+// deployTo makes a site serve a bundle, waits as the caller asked, and returns the site as it is then. Admit, if not
+// nil, may refuse.
+func (s *Server) deployTo(c *call, name, app string, admit func(*state.Site, *state.App) error) (*state.Site, error) {
+	var now *state.Site
 	var generation, before int64
 	var same bool
 	revision, err := s.updateWithApp(c, app, func(d *state.Draft) error {
@@ -44,26 +53,62 @@ func (s *Server) deploy(c *call) error {
 		if err := c.checkMatch(d, site.Key()); err != nil {
 			return err
 		}
-		domain, same = site.Domain, site.AppName() == app
+		now, same = site, site.AppName() == app
 		generation, before = d.Snapshot().Head().Generation, d.Revision(site.Key())
-		if _, ok := d.App(app); !ok {
+		bundle, ok := d.App(app)
+		if !ok {
 			return invalid("the request", fault("name", "there is no bundle %q; upload it first", app))
+		}
+		if admit != nil {
+			if err := admit(site, bundle); err != nil {
+				return err
+			}
 		}
 		if same {
 			return nil
 		}
-		changed := site.Clone()
-		changed.App = &state.SiteApp{Name: app}
-		return putSite(d, changed)
+		served, _ := d.App(site.AppName())
+		now = site.Clone()
+		now.Deploy(bundle, served, s.Now(), s.KeepVersions)
+		return putSite(d, now)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if same {
 		c.setETag(generation, before)
 	} else {
 		c.setETag(generation, revision)
 	}
+	s.applied(c, revision, now.Domain)
+	return now, nil
+}
+
+// undeploy answers DELETE /site/{domain}/app.
+func (s *Server) undeploy(c *call) error {
+	name, err := s.siteName(c)
+	if err != nil {
+		return err
+	}
+	var domain string
+	var generation int64
+	revision, err := s.update(c, func(d *state.Draft) error {
+		site, ok := d.Site(name)
+		if !ok {
+			return noSite(name)
+		}
+		if err := c.checkMatch(d, site.Key()); err != nil {
+			return err
+		}
+		domain, generation = site.Domain, d.Snapshot().Head().Generation
+		changed := site.Clone()
+		changed.App = nil
+		return putSite(d, changed)
+	})
+	if err != nil {
+		return err
+	}
+	c.setETag(generation, revision)
 	s.applied(c, revision, domain)
 	return c.done()
 }

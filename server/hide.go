@@ -17,7 +17,7 @@ func hide(st *api.Status, domain func(string) string) {
 	for _, text := range []*string{&st.Nginx.Error, &st.Sync.SyncError, &st.Store.Reason, &st.Unregistered} {
 		hideText(text, hiddenError)
 	}
-	st.Leader, st.NoLeaderSince, st.Quarantine = "", nil, nil
+	st.Leader, st.NoLeaderSince, st.Quarantine, st.Certificate = "", nil, nil, nil
 	for i := range st.Health {
 		h := &st.Health[i]
 		h.Domain = domain(h.Domain)

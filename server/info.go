@@ -2,7 +2,9 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"time"
 
 	"statiko/api"
 )
@@ -22,7 +24,7 @@ func (s *Server) healthz(c *call) error {
 }
 
 // readyz answers GET /readyz: whether the node can be sent requests for sites. That is so once the web server runs
-// and the state was applied for the first time, and nothing else speaks against it.
+// and the state was applied for the first time, and nothing else speaks against it, such as that it is drained.
 func (s *Server) readyz(c *call) error {
 	if err := s.notReady(); err != nil {
 		return api.Errorf(api.CodeNotReady, "the node is not ready: %v", err)
@@ -39,6 +41,11 @@ func (s *Server) notReady() error {
 		return errors.New("the web server does not run")
 	case sync.Revision == 0 && (sync.Running || s.Store.Snapshot().Revision() > 0):
 		return errors.New("the state is not applied yet")
+	}
+	if since, stopping := s.drain.state(); stopping {
+		return errors.New("it is stopping")
+	} else if !since.IsZero() {
+		return fmt.Errorf("it is drained since %s", since.UTC().Format(time.RFC3339))
 	}
 	return s.Ready()
 }

@@ -39,27 +39,34 @@ type route struct {
 func routes() []route {
 	type m = map[string]handler
 	return append(publicRoutes(),
-		route{"/healthz", open, m{"GET": (*Server).healthz}},
-		route{"/readyz", open, m{"GET": (*Server).readyz}},
 		route{"/clusterstatus", required, m{"GET": (*Server).clusterStatus}},
 		route{"/sync", required, m{"POST": (*Server).sync}},
 		route{"/freeze", required, m{"POST": (*Server).freeze}},
 		route{"/unfreeze", required, m{"POST": (*Server).unfreeze}},
+		route{"/drain", required, m{"POST": (*Server).startDrain}},
+		route{"/undrain", required, m{"POST": (*Server).endDrain}},
 		route{"/node", required, m{"GET": (*Server).listNodes}},
 		route{"/node/{name}", required, m{"DELETE": (*Server).removeNode}},
 		route{"/leader", required, m{"GET": (*Server).getLeader}},
 		route{"/leader/stepdown", required, m{"POST": (*Server).stepDown}},
 		route{"/store/accept", required, m{"POST": (*Server).acceptStore}},
 		route{cluster.StatusPath, nodes, m{"GET": (*Server).peerStatus}},
+		route{bundlesPath, nodes, m{"GET": (*Server).peerBundles}},
+		route{bundlesPath + "/{name}", nodes, m{"GET": (*Server).peerArchive, "POST": (*Server).peerOffer}},
 
 		route{"/site", required, m{"GET": (*Server).listSites, "POST": (*Server).createSite}},
 		route{"/site/{domain}", required, m{
 			"GET": (*Server).getSite, "PATCH": (*Server).changeSite, "DELETE": (*Server).deleteSite,
 		}},
-		route{"/site/{domain}/app", required, m{"POST": (*Server).deploy, "PUT": (*Server).deploy}},
+		route{"/site/{domain}/app", required, m{
+			"POST": (*Server).deploy, "PUT": (*Server).deploy, "DELETE": (*Server).undeploy,
+		}},
+		route{"/site/{domain}/rollback", required, m{"POST": (*Server).rollback}},
+		route{"/site/{domain}/history", required, m{"GET": (*Server).siteHistory}},
 
 		route{"/app", required, m{"GET": (*Server).listApps, "POST": unlessFrozen((*Server).uploadApp)}},
 		route{"/app/{name}", required, m{"POST": (*Server).setAppMetadata, "DELETE": (*Server).deleteApp}},
+		route{"/app/{name}/archive", required, m{"GET": (*Server).downloadApp}},
 
 		route{"/certificate", required, m{"GET": (*Server).listCertificates, "POST": (*Server).importCertificate}},
 		route{"/certificate/{name}", required, m{"DELETE": (*Server).deleteCertificate}},
@@ -78,6 +85,8 @@ func publicRoutes() []route {
 		{"/status", optional, m{"GET": (*Server).status}},
 		{"/status/{domain}", optional, m{"GET": (*Server).siteStatus}},
 		{"/info", optional, m{"GET": (*Server).info}},
+		{"/healthz", open, m{"GET": (*Server).healthz}},
+		{"/readyz", open, m{"GET": (*Server).readyz}},
 		{"/.well-known/acme-challenge/{token}", open, m{"GET": (*Server).challenge}},
 	}
 }

@@ -89,7 +89,7 @@ func TestPublicHandler_KnowsNobodyAndNothingElse(t *testing.T) {
 	n.site("docs.example.org")
 	for path, status := range map[string]int{
 		"/status": 200, "/status/docs.example.org": 200, "/info": 200, "/status/": 200,
-		"/site": 404, "/state": 404, "/healthz": 404, "/readyz": 404, "/clusterstatus": 404, "/app": 404, "/": 404,
+		"/healthz": 200, "/readyz": 200, "/site": 404, "/state": 404, "/drain": 404, "/clusterstatus": 404, "/app": 404, "/": 404,
 	} {
 		n.do(request{method: "GET", path: path, public: true}).want(status)
 	}

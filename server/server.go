@@ -6,10 +6,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
 
+	"statiko/api"
 	"statiko/bundle"
 	"statiko/cluster"
 	"statiko/dhparams"
@@ -38,11 +40,23 @@ type Library interface {
 	Spool(ctx context.Context, r io.Reader) (*bundle.Spool, error)
 	// Add stores a bundle. The same content again is no error; other content under a taken name is ErrExists, and
 	// an archive, type, hash or signature that is none is ErrInvalid.
-	Add(ctx context.Context, spool *bundle.Spool, name, typ, signature, hash string) (int64, error)
+	Add(ctx context.Context, spool *bundle.Spool, name, typ, signature, hash string) (bundle.Added, error)
 	// SetMetadata replaces a bundle's signature and checks its hash.
 	SetMetadata(ctx context.Context, name, signature, hash string) (int64, error)
 	// Remove removes a bundle that no site uses.
 	Remove(ctx context.Context, name string) (int64, error)
+	// Pending tells whether a bundle cannot be deployed before its signature comes.
+	Pending(app *state.App) bool
+	// Fetch makes sure that this node has a bundle's archive, and opens it.
+	Fetch(ctx context.Context, app *state.App) (*os.File, error)
+	// Archive opens this node's archive of a bundle; [bundle.ErrNotFound] if it has none with this digest.
+	Archive(ctx context.Context, name, sha256 string) (*os.File, error)
+	// Accept fetches a bundle that another node offers.
+	Accept(ctx context.Context, node string, app *state.App) error
+	// Holdings tells how much of each bundle this node has.
+	Holdings(ctx context.Context) (map[string]bundle.Holding, error)
+	// Notes tells what happened to bundles within the last day.
+	Notes() []bundle.Note
 	// CheckDeploy tells whether a bundle can be served; what is wrong with it is ErrInvalid.
 	CheckDeploy(ctx context.Context, app *state.App) error
 }
@@ -58,6 +72,8 @@ type Options struct {
 	// NodeName is this node's name, sent in every answer; never empty.
 	NodeName string
 
+	// Health tells how sites are; nil means that they are as the Reconciler applied them.
+	Health Health
 	// Cluster knows the other nodes; nil means that there are none.
 	Cluster cluster.Group
 	// Leader returns the name of the node that leads, or false if nobody is known to; nil means nobody.
@@ -69,6 +85,8 @@ type Options struct {
 	// Ready says why the node is not ready although it serves what it knew at its start; nil, or a nil error, means
 	// that it is.
 	Ready func() error
+	// Certificate tells of the node's own certificate; nil, or a nil result, means that there is none.
+	Certificate func() *api.NodeCertificate
 	// Generating tells whether this node is making Diffie-Hellman parameters, and how far that has come; nil means
 	// never.
 	Generating func() (dhparams.Progress, bool)
@@ -79,6 +97,8 @@ type Options struct {
 	PSK string
 	// CORSOrigins are the origins, such as "https://manage.example.org", whose scripts may call the API.
 	CORSOrigins []string
+	// KeepVersions is how many versions of a site its history has; 0 means 5.
+	KeepVersions int
 	// TemporaryDomain is what generated names of temporary sites end in; "" means that there are none.
 	TemporaryDomain string
 	// MaxStateSize bounds a state document that is sent, in bytes; 0 means 256 MiB.
@@ -110,6 +130,7 @@ type Server struct {
 	public     http.Handler
 	// accepter is nil if the store has no such power.
 	accepter accepter
+	drain    *draining
 	// serving ends all waiting when it ends.
 	serving  context.Context
 	endWaits context.CancelFunc
@@ -120,6 +141,7 @@ const (
 	defaultMaxStateSize = 256 << 20
 	defaultMaxUpload    = 2 << 30
 	defaultDHBits       = 2048
+	defaultKeepVersions = 5
 )
 
 // New checks the options and returns a Server. It opens and starts nothing.
@@ -130,11 +152,17 @@ func New(o Options) (*Server, error) {
 	case o.NodeName == "":
 		return nil, errors.New("server: the node has no name")
 	}
+	if o.Health == nil {
+		o.Health = appliedHealth{o.Reconciler}
+	}
 	if o.Leader == nil {
 		o.Leader = func() (string, bool) { return "", false }
 	}
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
+	}
+	if o.Certificate == nil {
+		o.Certificate = func() *api.NodeCertificate { return nil }
 	}
 	if o.Generating == nil {
 		o.Generating = func() (dhparams.Progress, bool) { return dhparams.Progress{}, false }
@@ -144,6 +172,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.MaxUpload <= 0 {
 		o.MaxUpload = defaultMaxUpload
+	}
+	if o.KeepVersions <= 0 {
+		o.KeepVersions = defaultKeepVersions
 	}
 	if o.DHBits <= 0 {
 		o.DHBits = defaultDHBits
@@ -156,7 +187,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{Options: o, psk: sha256.Sum256([]byte(o.PSK)), hasPSK: o.PSK != "", started: o.Now()}
 	s.PSK = ""
-	s.attempts = newAttempts(o.Now)
+	s.attempts, s.drain = newAttempts(o.Now), &draining{}
 	s.accepter = accepterOf(o.Store)
 	s.serving, s.endWaits = context.WithCancel(context.Background())
 	if s.Cluster == nil {
@@ -178,8 +209,8 @@ func New(o Options) (*Server, error) {
 // Handler returns the whole API.
 func (s *Server) Handler() http.Handler { return s.private }
 
-// PublicHandler returns the routes that the default site of the web server offers to everybody: /status, /info and
-// ACME challenges. Nobody is authenticated there, whatever is sent.
+// PublicHandler returns the routes that the default site of the web server offers to everybody: /status, /info,
+// /healthz, /readyz and ACME challenges. Nobody is authenticated there, whatever is sent.
 func (s *Server) PublicHandler() http.Handler { return s.public }
 
 // EndWaits has all requests that wait for something answer at once with how things are. It is for the time before the

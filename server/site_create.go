@@ -23,7 +23,7 @@ func (s *Server) createSite(c *call) error {
 	}
 	for range maxTemporaryNames {
 		if site.Temporary {
-			site.Domain = temporaryName(s.TemporaryDomain)
+			site.Domain, site.Created = temporaryName(s.TemporaryDomain), s.Now()
 		}
 		if faults := site.Normalize(); len(faults) > 0 {
 			return invalid("the site", faults...)
@@ -49,6 +49,20 @@ func storedSite(body *api.SiteCreate) *state.Site {
 	return site
 }
 
+// deployed returns a copy of a new site with its bundle, if it has one, as the first version of its history.
+func (s *Server) deployed(d *state.Draft, site *state.Site) *state.Site {
+	if site.App == nil {
+		return site
+	}
+	app, ok := d.App(site.App.Name)
+	if !ok {
+		return site // putSite says what is missing
+	}
+	site = site.Clone()
+	site.Deploy(app, nil, s.Now(), s.KeepVersions)
+	return site
+}
+
 // storeNewSite stores a normalized site and answers.
 func (s *Server) storeNewSite(c *call, site *state.Site) error {
 	var generation int64
@@ -57,7 +71,7 @@ func (s *Server) storeNewSite(c *call, site *state.Site) error {
 		if err := freeNames(d, site, ""); err != nil {
 			return err
 		}
-		return putSite(d, site)
+		return putSite(d, s.deployed(d, site))
 	})
 	if err != nil {
 		return err

@@ -62,6 +62,8 @@ func (s *Server) setState(c *call) error {
 		return err
 	}
 	snap := s.Store.Snapshot()
+	// A backup of the earlier program does not know of bundles: those that there are stay.
+	doc.Inherit(state.KindApp, snap)
 	var ifRevision int64
 	if len(c.r.Header.Values("If-Match")) > 0 {
 		if tag := etag(snap.Head().Generation, snap.Revision()); !c.matches(tag) {

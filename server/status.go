@@ -41,7 +41,7 @@ func (s *Server) status(c *call) error {
 		code = http.StatusServiceUnavailable
 	}
 	if c.authenticated {
-		st.Quarantine = quarantined(snap)
+		st.Quarantine, st.Bundles = quarantined(snap), s.bundleNotes()
 	} else {
 		hide(&st, maskDomain)
 	}
@@ -80,8 +80,9 @@ func (s *Server) force(c *call) {
 	s.Reconciler.Sync()
 	ctx, cancel := s.waiting(c, forceWait)
 	defer cancel()
-	// What is not applied in time is in the answer.
+	// What is not applied or visited in time is in the answer.
 	_ = s.Reconciler.Wait(ctx, s.Store.Snapshot().Revision(), "")
+	s.Health.Probe(ctx)
 }
 
 // ownStatus is nodeStatus with what the cluster knows of this node.
@@ -99,8 +100,9 @@ func (s *Server) nodeStatus(snap *state.Snapshot) api.Status {
 		Version: s.Version,
 		Nginx:   api.WebServerStatus{Running: web.Running},
 		Sync: api.SyncStatus{
-			// Asked right after a change, a reconciler may not know of it yet.
-			Running:  sync.Running || sync.Revision < snap.Revision(),
+			// Asked right after a change, a reconciler may not know of it yet. Nothing runs any more only once
+			// Health tells of what was applied; so it is asked after the reconciler.
+			Running:  sync.Running || sync.Revision < snap.Revision() || s.Health.Pending(),
 			LastSync: sync.LastSync, Revision: sync.Revision,
 		},
 		Store: api.StoreStatus{Healthy: store.Healthy, Type: store.Backend, Reason: store.Reason, Revision: snap.Revision()},
@@ -114,6 +116,9 @@ func (s *Server) nodeStatus(snap *state.Snapshot) api.Status {
 	if st.Sync.LastSync.IsZero() {
 		st.Sync.LastSync = s.started
 	}
+	since, _ := s.drain.state()
+	st.Draining = timeOrNil(since)
+	st.Certificate = s.Certificate()
 	var known bool
 	if st.Leader, known = s.Leader(); !known {
 		st.NoLeaderSince = timeOrNil(s.LeaderState().NobodySince)
@@ -122,7 +127,7 @@ func (s *Server) nodeStatus(snap *state.Snapshot) api.Status {
 }
 
 func (s *Server) siteHealth(site *state.Site) api.SiteHealth {
-	return wireHealth(site, s.Reconciler.Site(site.Domain))
+	return wireHealth(site, s.Health.Site(site.Domain))
 }
 
 // wireHealth returns one site's health as answers show it.
@@ -145,6 +150,13 @@ func wireHealth(site *state.Site, is reconcile.SiteStatus) api.SiteHealth {
 		h.Time = &is.Time
 	}
 	return h
+}
+
+func (s *Server) bundleNotes() (list []api.BundleNote) {
+	for _, n := range s.Library.Notes() {
+		list = append(list, api.BundleNote{Time: n.Time, Bundle: n.Bundle, Text: n.Text})
+	}
+	return list
 }
 
 func quarantined(snap *state.Snapshot) []api.Quarantined {

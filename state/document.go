@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -23,6 +24,23 @@ type Document struct {
 	Extra map[string]json.RawMessage
 
 	objects [len(kinds)][]Object
+	// present tells which kinds' members the document had.
+	present [len(kinds)]bool
+}
+
+// Has tells whether the document says anything about the kind: those of the earlier program have no bundles.
+func (d *Document) Has(kind Kind) bool {
+	r := kind.rank()
+	return r >= 0 && d.present[r]
+}
+
+// Inherit makes a document that does not say anything about the kind have its objects in the snapshot.
+func (d *Document) Inherit(kind Kind, s *Snapshot) {
+	r := kind.rank()
+	if r < 0 || d.present[r] {
+		return
+	}
+	d.objects[r], d.present[r] = slices.Collect(s.Objects(kind)), true
 }
 
 // Members of the document beside the kinds.
@@ -177,7 +195,9 @@ func (p *documentParser) readMember(name string, raw json.RawMessage, offset int
 		p.doc.Extra[name] = raw
 		return
 	}
+	p.doc.present[r] = true
 	if string(raw) == "null" {
+		p.doc.present[r] = false
 		if p.strict && kinds[r].kind == KindSite {
 			p.faultAt(offset, name, "is null, not an array")
 		}

@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -227,22 +228,17 @@ func (d *Draft) Delete(k Key) error {
 func (d *Draft) unused(k Key) error {
 	g := k.guard()
 	d.reads[g] = d.base.RevisionOf(g)
-	users := map[string]bool{}
+	users := map[string]*Site{}
 	for domain := range d.base.Users(k) {
-		users[domain] = true
+		users[domain], _ = d.base.Site(domain)
 	}
 	for wk, o := range d.writes {
 		if wk.Kind != KindSite {
 			continue
 		}
 		delete(users, wk.Name)
-		if o == nil {
-			continue
-		}
-		for _, u := range o.(*Site).uses() {
-			if u == k {
-				users[wk.Name] = true
-			}
+		if site, ok := o.(*Site); ok && slices.Contains(site.uses(), k) {
+			users[wk.Name] = site
 		}
 	}
 	if len(users) == 0 {
@@ -255,8 +251,11 @@ func (d *Draft) unused(k Key) error {
 		return nil
 	}
 	var names []string
-	for u := range users {
-		names = append(names, u)
+	for name, site := range users {
+		if k.Kind == KindApp && site.AppName() != k.Name {
+			name += " (to go back to)"
+		}
+		names = append(names, name)
 	}
 	sort.Strings(names)
 	shown := names

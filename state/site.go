@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Types of a site's certificate.
@@ -25,6 +26,10 @@ type Site struct {
 	TLS *SiteTLS
 	// App is nil for a site without a bundle.
 	App *SiteApp
+	// History has the versions that the site can go back to, newest first, with what it serves. See [Site.Deploy].
+	History []Deployment
+	// Created is when a temporary site was made; zero if that is not known, and for others.
+	Created time.Time
 
 	extra extras
 }
@@ -76,10 +81,11 @@ func (s *Site) Clone() *Site {
 		a := *s.App
 		c.App = &a
 	}
+	c.History = slices.Clone(s.History)
 	return &c
 }
 
-// uses returns the keys of the objects that the site cannot do without.
+// uses returns the keys of the objects that the site cannot do without, or may go back to.
 func (s *Site) uses() []Key {
 	var keys []Key
 	if s.TLS != nil && s.TLS.Type == TLSImported {
@@ -87,6 +93,11 @@ func (s *Site) uses() []Key {
 	}
 	if s.App != nil {
 		keys = append(keys, Key{KindApp, s.App.Name})
+	}
+	for _, v := range s.History {
+		if v.App != s.AppName() {
+			keys = append(keys, Key{KindApp, v.App})
+		}
 	}
 	return keys
 }
@@ -129,7 +140,11 @@ func (s *Site) Normalize() []Fault {
 			s.App.Name = n
 		}
 	}
-	return faults
+	s.Created = s.Created.UTC().Truncate(time.Second)
+	if y := s.Created.Year(); y < 0 || y > 9999 {
+		fault("created", "is not a time of the years 0 to 9999")
+	}
+	return append(faults, s.normalizeHistory()...)
 }
 
 func (s *Site) normalizeTLS() []Fault {
@@ -163,16 +178,18 @@ func (s *Site) normalizeTLS() []Fault {
 
 // siteJSON is the document's form of a site; its order is the document's.
 type siteJSON struct {
-	Domain    string   `json:"domain"`
-	Aliases   []string `json:"aliases"`
-	Temporary bool     `json:"temporary,omitempty"`
-	TLS       *SiteTLS `json:"tls"`
-	App       *SiteApp `json:"app"`
+	Domain    string       `json:"domain"`
+	Aliases   []string     `json:"aliases"`
+	Temporary bool         `json:"temporary,omitempty"`
+	TLS       *SiteTLS     `json:"tls"`
+	App       *SiteApp     `json:"app"`
+	History   []Deployment `json:"history,omitempty"`
+	Created   time.Time    `json:"created,omitzero"`
 }
 
 // MarshalJSON writes the site as in the state document, with the members that this version does not know.
 func (s *Site) MarshalJSON() ([]byte, error) {
-	return s.extra.encode(siteJSON{s.Domain, s.Aliases, s.Temporary, s.TLS, s.App})
+	return s.extra.encode(siteJSON{s.Domain, s.Aliases, s.Temporary, s.TLS, s.App, s.History, s.Created})
 }
 
 func decodeSite(_ string, data []byte) (Object, error) {
@@ -187,6 +204,7 @@ func decodeSite(_ string, data []byte) (Object, error) {
 func (s *Site) UnmarshalJSON(data []byte) (err error) {
 	s.extra, err = decodeMembers(data, map[string]any{
 		"domain": &s.Domain, "aliases": &s.Aliases, "temporary": &s.Temporary, "tls": &s.TLS, "app": &s.App,
+		"history": &s.History, "created": &s.Created,
 	})
 	return err
 }

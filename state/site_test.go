@@ -3,7 +3,9 @@ package state
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestSiteNormalize_Faults(t *testing.T) {
@@ -20,6 +22,8 @@ func TestSiteNormalize_Faults(t *testing.T) {
 		"alias is reserved":             {Site{Domain: "a.test", Aliases: []string{"_default"}}, []string{"aliases[0]"}},
 		"61 names":                      {Site{Domain: "a.test", Aliases: many}, []string{"aliases"}},
 		"everything at once":            {Site{Domain: "", Aliases: []string{"*"}, TLS: &SiteTLS{Type: "x"}, App: &SiteApp{}}, []string{"domain", "aliases[0]", "tls.type", "app.name"}},
+		"history":                       {Site{Domain: "a.test", History: []Deployment{{App: "b", SHA256: "12"}, {App: "../x", SHA256: strings.Repeat("0", 64)}}}, []string{"history[0].sha256", "history[1].app"}},
+		"51 versions":                   {Site{Domain: "a.test", History: versions(51)}, []string{"history"}},
 		"unknown type":                  {Site{Domain: "a.test", TLS: &SiteTLS{Type: "Imported"}}, []string{"tls.type"}},
 		"imported without a name":       {Site{Domain: "a.test", TLS: &SiteTLS{Type: TLSImported}}, []string{"tls.cert"}},
 		"imported from a parent folder": {Site{Domain: "a.test", TLS: &SiteTLS{Type: TLSImported, Certificate: "../x"}}, []string{"tls.cert"}},
@@ -37,6 +41,47 @@ func TestSiteNormalize_Faults(t *testing.T) {
 	}
 }
 
+func versions(n int) (list []Deployment) {
+	for i := range n {
+		list = append(list, Deployment{App: fmt.Sprintf("app-%d", i), SHA256: strings.Repeat("0", 64)})
+	}
+	return list
+}
+
+func TestSiteDeploy_KeepsTheNewestVersions(t *testing.T) {
+	bundle := func(name string) *App { return &App{Name: name, SHA256: strings.Repeat("0", 64)} }
+	s := &Site{Domain: "a.test", App: &SiteApp{Name: "before"}} // by a version that kept no history
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	history := func() (names string) {
+		for _, v := range s.History {
+			names += v.App + " "
+		}
+		return names
+	}
+	before := bundle("before")
+	for _, step := range []struct{ app, want, previous string }{
+		{"one", "one before ", "before"},
+		{"two", "two one before ", "one"},
+		{"three", "three two one ", "two"},
+		{"two", "two three one ", "three"}, // going back, and again
+		{"three", "three two one ", "two"},
+		{"three", "three two one ", "two"},
+	} {
+		s.Deploy(bundle(step.app), before, at, 3)
+		before = bundle(step.app)
+		if v, ok := s.Previous(); history() != step.want || !ok || v.App != step.previous || s.AppName() != step.app {
+			t.Fatalf("after %s: %q, back to %q; want %q, back to %q", step.app, history(), v.App, step.want, step.previous)
+		}
+		if got := s.History[0].Time; !got.Equal(at.Truncate(time.Second)) {
+			t.Fatalf("deployed at %v", got)
+		}
+	}
+	s.App = nil
+	if v, ok := s.Previous(); !ok || v.App != "three" {
+		t.Errorf("without an app, back to %q", v.App)
+	}
+}
+
 func TestSiteNormalize_StoredForm(t *testing.T) {
 	for hazard, c := range map[string][2]string{
 		"no TLS":                  {`{"domain":"A.test","aliases":null}`, `{"domain":"a.test","aliases":null,"tls":{"type":"selfsigned"},"app":null}`},
@@ -44,6 +89,7 @@ func TestSiteNormalize_StoredForm(t *testing.T) {
 		"what has no meaning":     {`{"domain":"a.test","tls":{"type":"acme","cert":"x","ver":"1"}}`, `{"domain":"a.test","aliases":null,"tls":{"type":"acme"},"app":null}`},
 		"imported has no version": {`{"domain":"a.test","tls":{"type":"imported","cert":"Wild","ver":"1"},"app":{"name":"Docs"}}`, `{"domain":"a.test","aliases":null,"tls":{"type":"imported","cert":"wild"},"app":{"name":"docs"}}`},
 		"key vault":               {`{"domain":"a.test","temporary":true,"tls":{"type":"akv","cert":"Wild","ver":"1"}}`, `{"domain":"a.test","aliases":null,"temporary":true,"tls":{"type":"akv","cert":"Wild","ver":"1"},"app":null}`},
+		"history":                 {`{"domain":"a.test","app":{"name":"b"},"history":[{"app":"B","sha256":"` + strings.Repeat("Aa", 32) + `","time":"2026-01-02T03:04:05.6+01:00","x":1},{"app":"c","sha256":"` + strings.Repeat("00", 32) + `"}],"created":"2026-01-02T03:04:05.9Z"}`, `{"domain":"a.test","aliases":null,"tls":{"type":"selfsigned"},"app":{"name":"b"},"history":[{"app":"b","sha256":"` + strings.Repeat("aa", 32) + `","time":"2026-01-02T02:04:05Z","x":1},{"app":"c","sha256":"` + strings.Repeat("00", 32) + `"}],"created":"2026-01-02T03:04:05Z"}`},
 		"unknown members":         {`{"z":1,"domain":"a.test","tls":{"type":"acme","new":true},"app":{"name":"a","x":"<&>"},"a":{"b":[]}}`, `{"domain":"a.test","aliases":null,"tls":{"type":"acme","new":true},"app":{"name":"a","x":"<&>"},"a":{"b":[]},"z":1}`},
 	} {
 		s := &Site{}

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"statiko/test/cluster"
 )
 
 // Real apps upload, deploy and serve byte for byte what they contain, over HTTP/2, right after the deploy. The
@@ -25,9 +27,9 @@ func TestApps_ServedByteForByte(t *testing.T) {
 		t.Skip("STATIKO_TEST_APPS does not name a folder with reveal.zip, reveal.tar.gz and swagger-ui.tar.bz2")
 	}
 	n := newNode(t)
-	n.bin = builtFast(t)
-	n.start(t)
-	v := visit(t, n)
+	n.Bin = builtFast(t)
+	n.Start(t)
+	v := cluster.Visit(t, n)
 	for _, archive := range []string{"reveal.zip", "reveal.tar.gz", "swagger-ui.tar.bz2"} {
 		files, err := unpack(filepath.Join(dir, archive))
 		if err != nil {
@@ -35,24 +37,24 @@ func TestApps_ServedByteForByte(t *testing.T) {
 		}
 		app := strings.ReplaceAll(archive, ".", "-")
 		domain := app + ".example.org"
-		n.stkcli(t, "site", "add", "-d", domain, "--wait")
-		n.stkcli(t, "app", "upload", "-a", app, "-f", filepath.Join(dir, archive))
-		n.stkcli(t, "deploy", "-d", domain, "-a", app, "--wait")
+		n.Stkcli(t, "site", "add", "-d", domain, "--wait")
+		n.Stkcli(t, "app", "upload", "-a", app, "-f", filepath.Join(dir, archive))
+		n.Stkcli(t, "deploy", "-d", domain, "-a", app, "--wait")
 		total, hidden := 0, 0
 		for name, want := range files {
-			p, err := v.get("https://" + domain + (&url.URL{Path: "/" + name}).EscapedPath())
+			p, err := v.Get("https://" + domain + (&url.URL{Path: "/" + name}).EscapedPath())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
 				// What is hidden is not for visitors, whoever packed it.
-				if hidden++; p.status != 404 {
-					t.Errorf("%s: %s is hidden and answers %d", archive, name, p.status)
+				if hidden++; p.Status != 404 {
+					t.Errorf("%s: %s is hidden and answers %d", archive, name, p.Status)
 				}
 				continue
 			}
-			if p.status != 200 || p.proto != 2 || !bytes.Equal(p.body, want) {
-				t.Errorf("%s: %s is served as HTTP/%d %d with %d bytes of %d", archive, name, p.proto, p.status, len(p.body), len(want))
+			if p.Status != 200 || p.Proto != 2 || !bytes.Equal(p.Body, want) {
+				t.Errorf("%s: %s is served as HTTP/%d %d with %d bytes of %d", archive, name, p.Proto, p.Status, len(p.Body), len(want))
 			}
 			total += len(want)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"statiko/api"
+	"statiko/test/cluster"
 )
 
 // stkcli --wait returns when every node has applied a change, and otherwise names who has not: a node that is frozen,
@@ -17,69 +18,69 @@ import (
 func TestCommands_OfACluster(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, built(t), 3)
-	leader := c.leader(t, 10*time.Second, c.nodes...)
-	others := c.others(leader)
+	leader := c.Leader(t, 10*time.Second, c.Nodes...)
+	others := c.Others(leader)
 	asked, other := others[0], others[1]
 
-	asked.stkcli(t, "site", "add", "--domain", "all.example.org", "--wait")
-	for _, n := range c.nodes {
+	asked.Stkcli(t, "site", "add", "--domain", "all.example.org", "--wait")
+	for _, n := range c.Nodes {
 		// No waiting here: it was applied when stkcli returned.
-		if _, err := n.certificateOf("all.example.org"); err != nil {
-			t.Errorf("%s: %v", n.name(), err)
+		if _, err := n.CertificateOf("all.example.org"); err != nil {
+			t.Errorf("%s: %v", n.Name(), err)
 		}
-		if s := serveAlike(t, 10*time.Millisecond, "all.example.org", n); s == "" {
-			t.Errorf("%s has no certificate", n.name())
+		if s := cluster.ServeAlike(t, 10*time.Millisecond, "all.example.org", n); s == "" {
+			t.Errorf("%s has no certificate", n.Name())
 		}
 	}
 
-	thaw := other.freeze(t)
-	out, exit := asked.tryStkcli(t, "site", "add", "--domain", "frozen.example.org", "--wait=4")
-	if exit != 5 || !strings.Contains(out, other.name()) || strings.Contains(out, leader.name()) {
+	thaw := other.Freeze(t)
+	out, exit := asked.TryStkcli(t, "site", "add", "--domain", "frozen.example.org", "--wait=4")
+	if exit != 5 || !strings.Contains(out, other.Name()) || strings.Contains(out, leader.Name()) {
 		t.Errorf("a node is frozen: exit code %d\n%s", exit, out)
 	}
 	t.Logf("a node is frozen: %s", out)
 	thaw()
-	c.serves(t, 20*time.Second, "frozen.example.org")
+	c.Serves(t, 20*time.Second, "frozen.example.org")
 
-	must(t, other.stop())
-	out, exit = asked.tryStkcli(t, "site", "add", "--domain", "absent.example.org", "--wait=20")
-	if exit != 5 || !regexp.MustCompile(other.name()+` \(absent\)`).MatchString(out) || strings.Contains(out, leader.name()) {
+	cluster.Must(t, other.Stop())
+	out, exit = asked.TryStkcli(t, "site", "add", "--domain", "absent.example.org", "--wait=20")
+	if exit != 5 || !regexp.MustCompile(other.Name()+` \(absent\)`).MatchString(out) || strings.Contains(out, leader.Name()) {
 		t.Errorf("a node is away: exit code %d\n%s", exit, out)
 	}
 	t.Logf("a node is away: %s", out)
 
-	c.statusOf(t, asked, map[string]string{leader.name(): api.MemberUp, asked.name(): api.MemberUp, other.name(): api.MemberDown})
-	if out, exit = asked.tryStkcli(t, "node", "remove", "--name", leader.name(), "--yes"); exit != 3 || !strings.Contains(out, "stop") {
+	statusOf(t, c, asked, map[string]string{leader.Name(): api.MemberUp, asked.Name(): api.MemberUp, other.Name(): api.MemberDown})
+	if out, exit = asked.TryStkcli(t, "node", "remove", "--name", leader.Name(), "--yes"); exit != 3 || !strings.Contains(out, "stop") {
 		t.Errorf("a node that is up is removed: exit code %d\n%s", exit, out)
 	}
-	asked.stkcli(t, "node", "remove", "--name", other.name(), "--yes")
-	asked.stkcli(t, "site", "add", "--domain", "removed.example.org", "--wait=20")
-	c.listOf(t, asked, leader.name(), asked.name())
+	asked.Stkcli(t, "node", "remove", "--name", other.Name(), "--yes")
+	asked.Stkcli(t, "site", "add", "--domain", "removed.example.org", "--wait=20")
+	listOf(t, c, asked, leader.Name(), asked.Name())
 
-	other.start(t)
-	c.listOf(t, asked, leader.name(), asked.name(), other.name())
-	c.serves(t, 20*time.Second, "removed.example.org")
-	asked.stkcli(t, "site", "add", "--domain", "again.example.org", "--wait=20")
+	other.Start(t)
+	listOf(t, c, asked, leader.Name(), asked.Name(), other.Name())
+	c.Serves(t, 20*time.Second, "removed.example.org")
+	asked.Stkcli(t, "site", "add", "--domain", "again.example.org", "--wait=20")
 
-	asked.stkcli(t, "leader", "stepdown", "--to", other.name())
-	if l := c.leader(t, slack, c.nodes...); l != other {
-		t.Errorf("%s leads, not %s", l.name(), other.name())
+	asked.Stkcli(t, "leader", "stepdown", "--to", other.Name())
+	if l := c.Leader(t, cluster.Slack, c.Nodes...); l != other {
+		t.Errorf("%s leads, not %s", l.Name(), other.Name())
 	}
-	if out = leader.stkcli(t, "leader", "get"); !strings.Contains(out, other.name()) {
+	if out = leader.Stkcli(t, "leader", "get"); !strings.Contains(out, other.Name()) {
 		t.Errorf("leader get says\n%s", out)
 	}
-	other.stkcli(t, "leader", "stepdown")
-	if l := c.leader(t, slack, c.nodes...); l == other {
-		t.Errorf("%s leads still", l.name())
+	other.Stkcli(t, "leader", "stepdown")
+	if l := c.Leader(t, cluster.Slack, c.Nodes...); l == other {
+		t.Errorf("%s leads still", l.Name())
 	}
-	asked.stkcli(t, "site", "add", "--domain", "last.example.org", "--wait=20")
-	c.serves(t, 10*time.Millisecond, "last.example.org")
+	asked.Stkcli(t, "site", "add", "--domain", "last.example.org", "--wait=20")
+	c.Serves(t, 10*time.Millisecond, "last.example.org")
 }
 
 // stkcliJSON returns what stkcli prints as JSON, without the warning before it.
-func (n *node) stkcliJSON(t testing.TB, args ...string) []byte {
+func stkcliJSON(t testing.TB, n *cluster.Node, args ...string) []byte {
 	t.Helper()
-	out := n.stkcli(t, append(args, "--output", "json")...)
+	out := n.Stkcli(t, append(args, "--output", "json")...)
 	if strings.HasPrefix(out, "[Warning]") {
 		_, out, _ = strings.Cut(out, "\n")
 	}
@@ -87,12 +88,12 @@ func (n *node) stkcliJSON(t testing.TB, args ...string) []byte {
 }
 
 // statusOf waits until "stkcli cluster status" shows the members in these states.
-func (c *cluster) statusOf(t testing.TB, asked *node, want map[string]string) {
+func statusOf(t testing.TB, c *cluster.Cluster, asked *cluster.Node, want map[string]string) {
 	t.Helper()
-	must(t, poll(10*time.Second, "cluster status", func() error {
+	cluster.Must(t, cluster.Poll(10*time.Second, "cluster status", func() error {
 		var members map[string]api.MemberStatus
-		if err := json.Unmarshal(asked.stkcliJSON(t, "cluster", "status"), &members); err != nil {
-			return final{err}
+		if err := json.Unmarshal(stkcliJSON(t, asked, "cluster", "status"), &members); err != nil {
+			return cluster.NoUse(err)
 		}
 		if len(members) != len(want) {
 			return fmt.Errorf("%d members", len(members))
@@ -107,7 +108,7 @@ func (c *cluster) statusOf(t testing.TB, asked *node, want map[string]string) {
 		}
 		return nil
 	}))
-	text := asked.stkcli(t, "cluster", "status")
+	text := asked.Stkcli(t, "cluster", "status")
 	for name := range want {
 		if !strings.Contains(text, name) {
 			t.Errorf("cluster status does not show %s:\n%s", name, text)
@@ -116,12 +117,12 @@ func (c *cluster) statusOf(t testing.TB, asked *node, want map[string]string) {
 }
 
 // listOf waits until "stkcli node list" shows exactly these nodes as up.
-func (c *cluster) listOf(t testing.TB, asked *node, want ...string) {
+func listOf(t testing.TB, c *cluster.Cluster, asked *cluster.Node, want ...string) {
 	t.Helper()
-	must(t, poll(10*time.Second, "node list", func() error {
+	cluster.Must(t, cluster.Poll(10*time.Second, "node list", func() error {
 		var list []api.Node
-		if err := json.Unmarshal(asked.stkcliJSON(t, "node", "list"), &list); err != nil {
-			return final{err}
+		if err := json.Unmarshal(stkcliJSON(t, asked, "node", "list"), &list); err != nil {
+			return cluster.NoUse(err)
 		}
 		up := map[string]bool{}
 		for _, n := range list {
@@ -143,23 +144,23 @@ func (c *cluster) listOf(t testing.TB, asked *node, want ...string) {
 func TestW38_ClusterStatusChangesNoStatus(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, built(t), 2)
-	addSite(t, apiOf(t, c.nodes[0]), "docs.example.org")
-	c.serves(t, 20*time.Second, "docs.example.org")
+	addSite(t, c.Nodes[0].API(t), "docs.example.org")
+	c.Serves(t, 20*time.Second, "docs.example.org")
 	ctx := context.Background()
-	for _, n := range c.nodes {
-		must(t, n.settled())
+	for _, n := range c.Nodes {
+		cluster.Must(t, n.Settled())
 	}
 	for range 3 {
-		for _, n := range c.nodes {
-			if _, err := apiOf(t, n).ClusterStatus(ctx); err != nil {
+		for _, n := range c.Nodes {
+			if _, err := n.API(t).ClusterStatus(ctx); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for _, n := range c.nodes {
+		for _, n := range c.Nodes {
 			var answer api.Answer
-			s, err := apiOf(t, n).Status(ctx, "", false, api.Observe(&answer))
+			s, err := n.API(t).Status(ctx, "", false, api.Observe(&answer))
 			if err != nil || answer.Status != 200 || len(s.Health) != 1 || !s.Health[0].Healthy {
-				t.Errorf("%s: status %d, %+v, %v", n.name(), answer.Status, s, err)
+				t.Errorf("%s: status %d, %+v, %v", n.Name(), answer.Status, s, err)
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"statiko/api"
+	"statiko/test/cluster"
 )
 
 // Three nodes are started at once on an empty etcd (weakness W23 of the earlier program, of which 4 of 27 starts
@@ -27,19 +28,19 @@ func TestW23_FreshClusterStartsTogether(t *testing.T) {
 	shared := newCluster(t, builtFast(t), 1, 0)
 	var times []string
 	for round := range rounds {
-		c := &cluster{etcd: shared.etcd}
-		c.nodes = newNodesOn(t, builtFast(t), shared.etcd, 3, fmt.Sprintf("state.etcd.keyPrefix=/fresh-%d", round))
+		c := &cluster.Cluster{Etcd: shared.Etcd}
+		c.Nodes = newNodesOn(t, builtFast(t), shared.Etcd, 3, fmt.Sprintf("state.etcd.keyPrefix=/fresh-%d", round))
 		began := time.Now()
-		c.start(t)
+		c.Start(t)
 		up := time.Since(began)
 		domain := siteNumber("s", round).Domain
-		addSite(t, apiOf(t, c.nodes[round%3]), domain)
-		c.serves(t, 20*time.Second, domain)
+		addSite(t, c.Nodes[round%3].API(t), domain)
+		c.Serves(t, 20*time.Second, domain)
 		served := time.Since(began)
 		var all sync.WaitGroup
-		for _, n := range c.nodes {
+		for _, n := range c.Nodes {
 			all.Go(func() {
-				if err := n.end(); err != nil {
+				if err := n.End(); err != nil {
 					t.Error(err)
 				}
 			})
@@ -59,42 +60,42 @@ func TestLeader_KilledAndTerminated(t *testing.T) {
 		rounds = 20
 	}
 	for round := range rounds {
-		first := c.leader(t, 10*time.Second, c.nodes...)
+		first := c.Leader(t, 10*time.Second, c.Nodes...)
 		began := time.Now()
-		first.kill()
-		second, err := c.awaitLeader(leaseTTL+slack, first, c.others(first)...)
-		must(t, err)
+		first.Kill()
+		second, err := c.AwaitLeader(cluster.LeaseTTL+cluster.Slack, first, c.Others(first)...)
+		cluster.Must(t, err)
 		t.Logf("killed: the next leads after %s", time.Since(began).Round(time.Millisecond))
 		domain := siteNumber("killed", round).Domain
-		addSite(t, apiOf(t, c.others(first)[0]), domain)
-		serveAlike(t, 10*time.Second, domain, c.others(first)...)
+		addSite(t, c.Others(first)[0].API(t), domain)
+		cluster.ServeAlike(t, 10*time.Second, domain, c.Others(first)...)
 
 		comesBackAtOnce(t, first)
-		c.serves(t, 10*time.Second, domain)
+		c.Serves(t, 10*time.Second, domain)
 
-		finish := c.uploadTo(t, second)
+		finish := uploadTo(t, c, second)
 		began = time.Now()
-		must(t, second.cmd.Process.Signal(syscall.SIGTERM))
-		_, err = c.awaitLeader(slack, second, c.others(second)...)
-		must(t, err)
+		cluster.Must(t, second.Cmd.Process.Signal(syscall.SIGTERM))
+		_, err = c.AwaitLeader(cluster.Slack, second, c.Others(second)...)
+		cluster.Must(t, err)
 		t.Logf("terminated in the middle of an upload: the next leads after %s", time.Since(began).Round(time.Millisecond))
 		finish()
-		<-second.ended
+		<-second.Ended
 		t.Logf("it has ended after %s", time.Since(began).Round(time.Millisecond))
 		domain = siteNumber("terminated", round).Domain
-		addSite(t, apiOf(t, c.others(second)[0]), domain)
-		serveAlike(t, 10*time.Second, domain, c.others(second)...)
-		second.start(t)
-		must(t, second.healthy())
-		c.serves(t, 10*time.Second, domain)
+		addSite(t, c.Others(second)[0].API(t), domain)
+		cluster.ServeAlike(t, 10*time.Second, domain, c.Others(second)...)
+		second.Start(t)
+		cluster.Must(t, second.Healthy())
+		c.Serves(t, 10*time.Second, domain)
 	}
-	c.pairsMadeOnce(t)
+	pairsMadeOnce(t, c)
 }
 
 // uploadTo begins to send a bundle to the node, and returns how to end that: what was sent is no archive.
-func (c *cluster) uploadTo(t testing.TB, n *node) (finish func()) {
+func uploadTo(t testing.TB, c *cluster.Cluster, n *cluster.Node) (finish func()) {
 	t.Helper()
-	client, begun, rest, done := apiOf(t, n), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	client, begun, rest, done := n.API(t), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		first := sync.OnceFunc(func() { close(begun) })
@@ -122,35 +123,35 @@ type readerFunc func([]byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // comesBackAtOnce starts a node right after it was killed: it is registered again while its old lease lives.
-func comesBackAtOnce(t testing.TB, n *node) {
+func comesBackAtOnce(t testing.TB, n *cluster.Node) {
 	t.Helper()
 	began := time.Now()
-	n.start(t)
-	client := apiOf(t, n)
-	must(t, poll(slack, n.name()+" has its own name", func() error {
+	n.Start(t)
+	client := n.API(t)
+	cluster.Must(t, cluster.Poll(cluster.Slack, n.Name()+" has its own name", func() error {
 		list, err := client.Nodes(context.Background())
 		if err != nil {
 			return err
 		}
 		for _, m := range list {
-			if m.Self && m.Up && m.Since != nil && m.Since.After(began.Add(-slack)) {
+			if m.Self && m.Up && m.Since != nil && m.Since.After(began.Add(-cluster.Slack)) {
 				return nil
 			}
 		}
 		return fmt.Errorf("it is not up: %+v", list)
 	}))
-	t.Logf("killed and restarted, %s has its name again after %s", n.name(), time.Since(began).Round(time.Millisecond))
+	t.Logf("killed and restarted, %s has its name again after %s", n.Name(), time.Since(began).Round(time.Millisecond))
 }
 
 // A node that is killed and started again at once has its name back while its old lease lives.
 func TestNode_KilledTakesItsNameBackAtOnce(t *testing.T) {
 	c := startCluster(t, builtFast(t), 2)
-	n := c.others(c.leader(t, 10*time.Second, c.nodes...))[0]
+	n := c.Others(c.Leader(t, 10*time.Second, c.Nodes...))[0]
 	for range 3 {
-		n.kill()
+		n.Kill()
 		comesBackAtOnce(t, n)
 	}
-	list, err := apiOf(t, c.nodes[0]).Nodes(context.Background())
+	list, err := c.Nodes[0].API(t).Nodes(context.Background())
 	if err != nil || len(list) != 2 {
 		t.Errorf("the members are %+v, %v", list, err)
 	}
@@ -161,54 +162,54 @@ func TestNode_KilledTakesItsNameBackAtOnce(t *testing.T) {
 func TestLeader_FrozenPastItsLease(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, builtFast(t), 3)
-	frozen := c.leader(t, 10*time.Second, c.nodes...)
-	others := c.others(frozen)
-	client := apiOf(t, others[0])
+	frozen := c.Leader(t, 10*time.Second, c.Nodes...)
+	others := c.Others(frozen)
+	client := others[0].API(t)
 	// Right before, so that the leader is in the middle of its work.
 	for i := range 20 {
 		addSite(t, client, siteNumber("before", i).Domain)
 	}
 	began := time.Now()
-	thaw := frozen.freeze(t)
+	thaw := frozen.Freeze(t)
 	for i := range 20 {
 		addSite(t, client, siteNumber("during", i).Domain)
 	}
-	next, err := c.awaitLeader(leaseTTL+slack, frozen, others...)
-	must(t, err)
+	next, err := c.AwaitLeader(cluster.LeaseTTL+cluster.Slack, frozen, others...)
+	cluster.Must(t, err)
 	t.Logf("frozen: the next leads after %s", time.Since(began).Round(time.Millisecond))
 	serials := map[string]string{}
 	for i := range 20 {
 		for _, what := range []string{"before", "during"} {
 			domain := siteNumber(what, i).Domain
-			serials[domain] = serveAlike(t, 10*time.Second, domain, others...)
+			serials[domain] = cluster.ServeAlike(t, 10*time.Second, domain, others...)
 		}
 	}
-	within(began.Add(3 * leaseTTL))
+	cluster.Until(began.Add(3 * cluster.LeaseTTL))
 	thaw()
 	thawed := time.Now()
-	if l, err := c.awaitLeader(leaseTTL+slack, frozen, c.nodes...); err != nil || l != next {
+	if l, err := c.AwaitLeader(cluster.LeaseTTL+cluster.Slack, frozen, c.Nodes...); err != nil || l != next {
 		t.Errorf("%v leads after the thaw, %v", l, err)
 	}
 	t.Logf("the old leader knows the new one %s after its thaw", time.Since(thawed).Round(time.Millisecond))
 	for i := range 20 {
-		addSite(t, apiOf(t, frozen), siteNumber("after", i).Domain)
+		addSite(t, frozen.API(t), siteNumber("after", i).Domain)
 	}
 	for domain, serial := range serials {
-		if s := c.serves(t, 10*time.Second, domain); s != serial {
+		if s := c.Serves(t, 10*time.Second, domain); s != serial {
 			t.Errorf("%s has the serial number %s, and had %s", domain, s, serial)
 		}
 	}
 	for i := range 20 {
-		c.serves(t, 10*time.Second, siteNumber("after", i).Domain)
+		c.Serves(t, 10*time.Second, siteNumber("after", i).Domain)
 	}
-	c.pairsMadeOnce(t)
+	pairsMadeOnce(t, c)
 }
 
 // pairsMadeOnce is an error if a secret was written more than once.
-func (c *cluster) pairsMadeOnce(t testing.TB) {
+func pairsMadeOnce(t testing.TB, c *cluster.Cluster) {
 	t.Helper()
-	r, err := c.etcd.Client(t).Get(context.Background(), "/statiko/v1/g/", clientv3.WithPrefix())
-	must(t, err)
+	r, err := c.Etcd.Client(t).Get(context.Background(), "/statiko/v1/g/", clientv3.WithPrefix())
+	cluster.Must(t, err)
 	count := 0
 	for _, kv := range r.Kvs {
 		if !strings.Contains(string(kv.Key), "/secrets/") {
@@ -231,21 +232,21 @@ func shortKey(kv *mvccpb.KeyValue) string { return fmt.Sprintf("%.100s", kv.Key)
 // and says so. A node that may lead returns, and the site gets its certificate.
 func TestLeader_OnlyNodesThatMayNotLead(t *testing.T) {
 	t.Parallel()
-	etcd := newCluster(t, builtFast(t), 1, 0).etcd
+	etcd := newCluster(t, builtFast(t), 1, 0).Etcd
 	key, secret := "auth.psk.key=the-key-of-both-nodes-is-long-enough", "secretsEncryptionKey=MDEyMzQ1Njc4OWFiY2RlZg=="
-	c := &cluster{etcd: etcd, nodes: newNodesOn(t, builtFast(t), etcd, 1, key, secret)}
+	c := &cluster.Cluster{Etcd: etcd, Nodes: newNodesOn(t, builtFast(t), etcd, 1, key, secret)}
 	led := newNodesOn(t, builtFast(t), etcd, 1, key, secret, "disallowLeadership=true")[0]
-	led.settings["nodeName"] = "edge-2"
-	must(t, led.write())
-	c.nodes = append(c.nodes, led)
-	c.start(t)
-	client := apiOf(t, led)
+	led.Settings["nodeName"] = "edge-2"
+	cluster.Must(t, led.Write())
+	c.Nodes = append(c.Nodes, led)
+	c.Start(t)
+	client := led.API(t)
 	ctx := context.Background()
 	addSite(t, client, "docs.example.org")
-	serial := c.serves(t, 20*time.Second, "docs.example.org")
-	must(t, client.ImportCertificate(ctx, selfMade(t, "wild", "*.example.org")))
-	must(t, c.nodes[0].stop())
-	must(t, poll(slack, "nobody leads", func() error {
+	serial := c.Serves(t, 20*time.Second, "docs.example.org")
+	cluster.Must(t, client.ImportCertificate(ctx, cluster.SelfMade("wild", "*.example.org")))
+	cluster.Must(t, c.Nodes[0].Stop())
+	cluster.Must(t, cluster.Poll(cluster.Slack, "nobody leads", func() error {
 		l, err := client.Leader(ctx)
 		if err == nil && (l.Name != "" || l.NobodySince == nil) {
 			err = fmt.Errorf("%+v", *l)
@@ -255,8 +256,8 @@ func TestLeader_OnlyNodesThatMayNotLead(t *testing.T) {
 
 	addSite(t, client, "waits.example.org")
 	_, err := client.CreateSite(ctx, api.SiteCreate{Domain: "own.example.org", TLS: &api.SiteTLS{Type: "imported", Certificate: "wild"}})
-	must(t, err)
-	must(t, poll(10*time.Second, "the site waits for a leader and says so", func() error {
+	cluster.Must(t, err)
+	cluster.Must(t, cluster.Poll(10*time.Second, "the site waits for a leader and says so", func() error {
 		s, err := client.Status(ctx, "waits.example.org", false)
 		if err != nil {
 			return err
@@ -272,16 +273,16 @@ func TestLeader_OnlyNodesThatMayNotLead(t *testing.T) {
 	if s, err := client.Status(ctx, "waits.example.org", false); err == nil {
 		t.Logf("it says: %s", s.Health[0].Error)
 	}
-	serveAlike(t, 10*time.Second, "own.example.org", led)
-	if s := serveAlike(t, time.Second, "docs.example.org", led); s != serial {
+	cluster.ServeAlike(t, 10*time.Second, "own.example.org", led)
+	if s := cluster.ServeAlike(t, time.Second, "docs.example.org", led); s != serial {
 		t.Errorf("the serial number is %s, and was %s", s, serial)
 	}
 
 	began := time.Now()
-	c.nodes[0].start(t)
-	c.serves(t, 10*time.Second, "waits.example.org")
+	c.Nodes[0].Start(t)
+	c.Serves(t, 10*time.Second, "waits.example.org")
 	t.Logf("a node that may lead was started: the certificate is there after %s", time.Since(began).Round(time.Millisecond))
-	if l := c.leader(t, time.Second, c.nodes...); l == led {
+	if l := c.Leader(t, time.Second, c.Nodes...); l == led {
 		t.Error("the node leads that may not")
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"statiko/api"
 	"statiko/state"
+	"statiko/test/cluster"
 )
 
 // load asks nodes for their state, their status and their sites without a pause, all of which must always answer, and
@@ -39,18 +40,18 @@ type attempt struct {
 const loadPair = "load"
 
 // importLoadPair imports it, which has to be done before startLoad.
-func importLoadPair(t testing.TB, n *node) {
+func importLoadPair(t testing.TB, n *cluster.Node) {
 	t.Helper()
-	must(t, apiOf(t, n).ImportCertificate(context.Background(), selfMade(t, loadPair, "*.example.org")))
+	cluster.Must(t, n.API(t).ImportCertificate(context.Background(), cluster.SelfMade(loadPair, "*.example.org")))
 }
 
 // startLoad asks the nodes from now on; domain is a site that they all serve. It ends with the test.
-func startLoad(t testing.TB, domain string, nodes ...*node) *load {
+func startLoad(t testing.TB, domain string, nodes ...*cluster.Node) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{cancel: cancel}
 	for i, n := range nodes {
 		l.each(ctx, 5*time.Millisecond, func() { l.page(n, domain) })
-		client := n.client()
+		client := n.Client()
 		l.each(ctx, 20*time.Millisecond, func() { l.read(ctx, n, client) })
 		number := 0
 		l.each(ctx, 50*time.Millisecond, func() {
@@ -88,12 +89,12 @@ func (l *load) failed(format string, args ...any) {
 	l.failures = append(l.failures, fmt.Sprintf(format, args...))
 }
 
-func (l *load) page(n *node, domain string) {
-	v := newVisitor(n)
-	defer v.close()
-	p, err := v.get("https://" + domain + "/")
-	if err != nil || p.status != http.StatusOK {
-		l.failed("%s: https://%s/: %+v, %v", n.name(), domain, p, err)
+func (l *load) page(n *cluster.Node, domain string) {
+	v := cluster.NewVisitor(n)
+	defer v.Close()
+	p, err := v.Get("https://" + domain + "/")
+	if err != nil || p.Status != http.StatusOK {
+		l.failed("%s: https://%s/: %+v, %v", n.Name(), domain, p, err)
 		return
 	}
 	l.mu.Lock()
@@ -101,7 +102,7 @@ func (l *load) page(n *node, domain string) {
 	l.mu.Unlock()
 }
 
-func (l *load) read(ctx context.Context, n *node, c *api.Client) {
+func (l *load) read(ctx context.Context, n *cluster.Node, c *api.Client) {
 	_, err := c.Sites(ctx)
 	var s *api.Status
 	if err == nil {
@@ -111,7 +112,7 @@ func (l *load) read(ctx context.Context, n *node, c *api.Client) {
 		return
 	}
 	if err != nil || s == nil || !s.Nginx.Running {
-		l.failed("%s: read: %v, %+v", n.name(), err, s)
+		l.failed("%s: read: %v, %+v", n.Name(), err, s)
 		return
 	}
 	l.mu.Lock()
@@ -134,7 +135,7 @@ type outage struct{ from, to time.Time }
 
 // judge ends the load, and says what was wrong. What was acknowledged must be on all nodes, and what was refused must
 // not; what was sent during the outage must have been refused in time.
-func (l *load) judge(t testing.TB, o outage, nodes ...*node) {
+func (l *load) judge(t testing.TB, o outage, nodes ...*cluster.Node) {
 	t.Helper()
 	l.stop()
 	for i, f := range l.failures {
@@ -146,8 +147,8 @@ func (l *load) judge(t testing.TB, o outage, nodes ...*node) {
 	}
 	there := make([]map[string]bool, len(nodes))
 	for i, n := range nodes {
-		list, err := domains(n)
-		must(t, err)
+		list, err := n.Sites()
+		cluster.Must(t, err)
 		there[i] = map[string]bool{}
 		for _, d := range list {
 			there[i][d] = true
@@ -159,7 +160,7 @@ func (l *load) judge(t testing.TB, o outage, nodes ...*node) {
 		if a.err != nil {
 			refusals++
 			longest = max(longest, a.took)
-			if _, err := refused(a.err, a.took); err != nil {
+			if _, err := cluster.Refused(a.err, a.took); err != nil {
 				t.Errorf("add %s, %s after etcd went: %v", a.domain, a.at.Sub(o.from), err)
 			}
 		} else if accepted++; a.at.After(o.from) && a.at.Add(a.took).Before(o.to) {
@@ -171,10 +172,10 @@ func (l *load) judge(t testing.TB, o outage, nodes ...*node) {
 		for i, n := range nodes {
 			got := there[i][a.domain]
 			if got != there[0][a.domain] {
-				t.Errorf("%s is on %s only", a.domain, nodes[0].name())
+				t.Errorf("%s is on %s only", a.domain, nodes[0].Name())
 			}
 			if !errors.Is(a.err, state.ErrUnknown) && got != (a.err == nil) {
-				t.Errorf("%s on %s: %t, but the answer was %v", a.domain, n.name(), got, a.err)
+				t.Errorf("%s on %s: %t, but the answer was %v", a.domain, n.Name(), got, a.err)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"statiko/api"
+	"statiko/test/cluster"
 )
 
 // outageLength is how long etcd stays away.
@@ -25,83 +26,76 @@ func outageLength() time.Duration {
 func TestW39_WithoutEtcdOnlyChangesFail(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, built(t), 2)
-	addSite(t, apiOf(t, c.nodes[0]), "docs.example.org")
-	c.serves(t, 20*time.Second, "docs.example.org")
-	importLoadPair(t, c.nodes[0])
-	l := startLoad(t, "docs.example.org", c.nodes...)
-	must(t, poll(10*time.Second, "changes on both nodes", func() error {
-		list, err := domains(c.nodes[1])
+	addSite(t, c.Nodes[0].API(t), "docs.example.org")
+	c.Serves(t, 20*time.Second, "docs.example.org")
+	importLoadPair(t, c.Nodes[0])
+	l := startLoad(t, "docs.example.org", c.Nodes...)
+	cluster.Must(t, cluster.Poll(10*time.Second, "changes on both nodes", func() error {
+		list, err := c.Nodes[1].Sites()
 		if err == nil && len(list) < 10 {
 			err = fmt.Errorf("%d sites", len(list))
 		}
 		return err
 	}))
 
-	c.etcd.Member(0).Kill()
+	c.Etcd.Member(0).Kill()
 	o := outage{from: time.Now()}
-	for _, n := range c.nodes {
+	for _, n := range c.Nodes {
 		awayReported(t, n)
 	}
-	within(o.from.Add(outageLength()))
-	for _, n := range c.nodes {
+	cluster.Until(o.from.Add(outageLength()))
+	for _, n := range c.Nodes {
 		awayReported(t, n)
 	}
 	o.to = time.Now()
-	c.etcd.Member(0).Restart(t)
-	c.etcd.AwaitReady(t)
-	c.converges(t)
-	l.judge(t, o, c.nodes...)
-	c.serves(t, 10*time.Second, l.lastAdded())
+	c.Etcd.Member(0).Restart(t)
+	c.Etcd.AwaitReady(t)
+	converges(t, c)
+	l.judge(t, o, c.Nodes...)
+	c.Serves(t, 10*time.Second, l.lastAdded())
 }
 
 // Both nodes are started again while etcd is away: they serve what they served, from their copies.
 func TestOutage_NodesStartedWithoutEtcdServeOn(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, built(t), 2)
-	addSite(t, apiOf(t, c.nodes[0]), "docs.example.org", "www.example.org")
-	importLoadPair(t, c.nodes[1])
-	serial := c.serves(t, 20*time.Second, "docs.example.org")
+	addSite(t, c.Nodes[0].API(t), "docs.example.org", "www.example.org")
+	importLoadPair(t, c.Nodes[1])
+	serial := c.Serves(t, 20*time.Second, "docs.example.org")
 	// The copy is at most a second behind.
-	within(time.Now().Add(1500 * time.Millisecond))
+	cluster.Until(time.Now().Add(1500 * time.Millisecond))
 
-	c.etcd.Member(0).Kill()
+	c.Etcd.Member(0).Kill()
 	o := outage{from: time.Now()}
-	for i, n := range c.nodes {
+	for i, n := range c.Nodes {
 		if i == 0 {
-			n.kill()
+			n.Kill()
 		} else {
-			must(t, n.stop())
+			cluster.Must(t, n.Stop())
 		}
 	}
-	for _, n := range c.nodes {
-		must(t, n.launch())
+	for _, n := range c.Nodes {
+		cluster.Must(t, n.Launch())
 	}
-	for _, n := range c.nodes {
-		must(t, n.open())
+	for _, n := range c.Nodes {
+		cluster.Must(t, n.Open())
 	}
-	if again := c.serves(t, 10*time.Second, "docs.example.org"); again != serial {
+	if again := c.Serves(t, 10*time.Second, "docs.example.org"); again != serial {
 		t.Errorf("the serial number is %s, and was %s", again, serial)
 	}
-	c.haveExactly(t, time.Second, "docs.example.org")
-	for _, n := range c.nodes {
-		must(t, hasCertificates(n, loadPair))
+	c.HaveExactly(t, time.Second, "docs.example.org")
+	for _, n := range c.Nodes {
+		cluster.Must(t, hasCertificates(n, loadPair))
 		awayReported(t, n)
 	}
-	l := startLoad(t, "docs.example.org", c.nodes...)
-	within(o.from.Add(outageLength()))
+	l := startLoad(t, "docs.example.org", c.Nodes...)
+	cluster.Until(o.from.Add(outageLength()))
 	o.to = time.Now()
-	c.etcd.Member(0).Restart(t)
-	c.etcd.AwaitReady(t)
-	c.converges(t)
-	l.judge(t, o, c.nodes...)
-	c.serves(t, 10*time.Second, l.lastAdded())
-}
-
-// within waits for a moment that is part of what a test says.
-func within(moment time.Time) {
-	timer := time.NewTimer(time.Until(moment))
-	defer timer.Stop()
-	<-timer.C
+	c.Etcd.Member(0).Restart(t)
+	c.Etcd.AwaitReady(t)
+	converges(t, c)
+	l.judge(t, o, c.Nodes...)
+	c.Serves(t, 10*time.Second, l.lastAdded())
 }
 
 // noticeTimeout is how long a node may take to notice that etcd is silent, if it does not close its connections: the
@@ -109,19 +103,19 @@ func within(moment time.Time) {
 const noticeTimeout = 10 * time.Second
 
 // awayReported waits until the node says that the state cannot be changed, and why: to everybody, with status 200.
-func awayReported(t testing.TB, n *node) {
+func awayReported(t testing.TB, n *cluster.Node) {
 	t.Helper()
-	stranger, err := api.New(api.Options{Node: "127.0.0.1", Port: n.apiPort, Insecure: true, Timeout: 10 * time.Second})
-	must(t, err)
+	stranger, err := api.New(api.Options{Node: "127.0.0.1", Port: n.APIPort, Insecure: true, Timeout: 10 * time.Second})
+	cluster.Must(t, err)
 	defer stranger.Close()
-	known := n.client()
+	known := n.Client()
 	defer known.Close()
 	ctx := context.Background()
-	must(t, poll(noticeTimeout, n.name()+" says that etcd is away", func() error {
+	cluster.Must(t, cluster.Poll(noticeTimeout, n.Name()+" says that etcd is away", func() error {
 		var answer api.Answer
 		s, err := stranger.Status(ctx, "", false, api.Observe(&answer))
 		if err != nil || answer.Status != 200 {
-			return final{fmt.Errorf("status %d, %v, %+v", answer.Status, err, s)}
+			return cluster.NoUse(fmt.Errorf("status %d, %v, %+v", answer.Status, err, s))
 		}
 		if s.Store.Healthy {
 			return errors.New("the store is healthy")
@@ -133,28 +127,28 @@ func awayReported(t testing.TB, n *node) {
 	}))
 	members, err := known.ClusterStatus(ctx)
 	if err != nil || len(members) == 0 {
-		t.Errorf("%s: the cluster's status: %v, %v", n.name(), members, err)
+		t.Errorf("%s: the cluster's status: %v, %v", n.Name(), members, err)
 	}
 }
 
 // convergeTimeout is how long after etcd's return changes have to work again, and to be everywhere.
-const convergeTimeout = 2*time.Second + slack
+const convergeTimeout = 2*time.Second + cluster.Slack
 
 // converges waits, from etcd's return on, until a change through each node is on all others, and all are members that
 // are up.
-func (c *cluster) converges(t testing.TB) {
+func converges(t testing.TB, c *cluster.Cluster) {
 	t.Helper()
 	began := time.Now()
-	for i, n := range c.nodes {
+	for i, n := range c.Nodes {
 		domain := fmt.Sprintf("back-%d.example.org", i)
-		client := apiOf(t, n)
-		must(t, poll(time.Until(began.Add(convergeTimeout)), "a change through "+n.name(), func() error {
+		client := n.API(t)
+		cluster.Must(t, cluster.Poll(time.Until(began.Add(convergeTimeout)), "a change through "+n.Name(), func() error {
 			_, err := client.CreateSite(context.Background(), api.SiteCreate{Domain: domain})
 			return err
 		}))
-		for _, other := range c.nodes {
-			must(t, poll(time.Until(began.Add(convergeTimeout)), domain+" on "+other.name(), func() error {
-				list, err := domains(other)
+		for _, other := range c.Nodes {
+			cluster.Must(t, cluster.Poll(time.Until(began.Add(convergeTimeout)), domain+" on "+other.Name(), func() error {
+				list, err := other.Sites()
 				if err == nil && !slices.Contains(list, domain) {
 					err = fmt.Errorf("%d others are there", len(list))
 				}
@@ -163,12 +157,12 @@ func (c *cluster) converges(t testing.TB) {
 		}
 	}
 	t.Logf("%s after etcd's return, changes through each node are on all", time.Since(began).Round(time.Millisecond))
-	for _, n := range c.nodes {
-		client := apiOf(t, n)
-		must(t, poll(leaseTTL+5*time.Second, "all members are up, for "+n.name(), func() error {
+	for _, n := range c.Nodes {
+		client := n.API(t)
+		cluster.Must(t, cluster.Poll(cluster.LeaseTTL+5*time.Second, "all members are up, for "+n.Name(), func() error {
 			members, err := client.ClusterStatus(context.Background())
 			if err != nil {
-				return final{err}
+				return cluster.NoUse(err)
 			}
 			up := 0
 			for _, m := range members {
@@ -177,7 +171,7 @@ func (c *cluster) converges(t testing.TB) {
 				}
 				up++
 			}
-			if up != len(c.nodes) {
+			if up != len(c.Nodes) {
 				return fmt.Errorf("%d members", up)
 			}
 			return nil
@@ -195,4 +189,39 @@ func (l *load) lastAdded() string {
 		}
 	}
 	return domain
+}
+
+// A node is started for the first time while etcd is away: its API is open, it is alive and not ready, refuses changes and
+// says why. When etcd comes, it is ready by itself.
+func TestOutage_FirstBootWithoutEtcdWaits(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, builtFast(t), 1, 1)
+	n := c.Nodes[0]
+	c.Etcd.Member(0).Kill()
+	n.Start(t)
+	awayReported(t, n)
+	asked := func(path string) int {
+		v := cluster.Visit(t, n)
+		p, err := v.Get("https://" + n.Address(n.APIPort) + path)
+		cluster.Must(t, err)
+		return p.Status
+	}
+	if alive, ready := asked("/healthz"), asked("/readyz"); alive != 200 || ready != 503 {
+		t.Errorf("/healthz answers %d, /readyz %d", alive, ready)
+	}
+	began := time.Now()
+	_, err := n.API(t).CreateSite(context.Background(), api.SiteCreate{Domain: "early.example.org"})
+	if _, err := cluster.Refused(err, time.Since(began)); err != nil {
+		t.Errorf("a change: %v", err)
+	}
+	c.Etcd.Member(0).Restart(t)
+	c.Etcd.AwaitReady(t)
+	cluster.Must(t, cluster.Poll(cluster.StartTimeout, "it is ready", func() error {
+		if status := asked("/readyz"); status != 200 {
+			return fmt.Errorf("/readyz answers %d", status)
+		}
+		return nil
+	}))
+	addSite(t, n.API(t), "docs.example.org")
+	c.Serves(t, 20*time.Second, "docs.example.org")
 }

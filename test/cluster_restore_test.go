@@ -16,18 +16,19 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"statiko/api"
+	"statiko/test/cluster"
 )
 
 // document returns a state document with some sites, all of which use the imported certificate that the node's own
 // document has, which it is made from.
-func document(t testing.TB, n *node, pair, what string, sites int) []byte {
+func document(t testing.TB, n *cluster.Node, pair, what string, sites int) []byte {
 	t.Helper()
-	client := n.client()
+	client := n.Client()
 	defer client.Close()
 	var text bytes.Buffer
-	must(t, client.State(context.Background(), &text))
+	cluster.Must(t, client.State(context.Background(), &text))
 	var doc map[string]any
-	must(t, json.Unmarshal(text.Bytes(), &doc))
+	cluster.Must(t, json.Unmarshal(text.Bytes(), &doc))
 	list := make([]any, sites)
 	for i := range list {
 		list[i] = map[string]any{
@@ -37,13 +38,13 @@ func document(t testing.TB, n *node, pair, what string, sites int) []byte {
 	}
 	doc["sites"] = list
 	out, err := json.Marshal(doc)
-	must(t, err)
+	cluster.Must(t, err)
 	return out
 }
 
 // count returns how many sites the node has.
-func count(n *node) (int, error) {
-	list, err := domains(n)
+func count(n *cluster.Node) (int, error) {
+	list, err := n.Sites()
 	return len(list), err
 }
 
@@ -56,16 +57,16 @@ func TestW5_RestoreOfManySites(t *testing.T) {
 		sites = 100000
 	}
 	c := startCluster(t, builtFast(t), 2, "api.maxStateSize=256MB")
-	must(t, apiOf(t, c.nodes[0]).ImportCertificate(context.Background(), selfMade(t, "wild", "*.example.org")))
+	cluster.Must(t, c.Nodes[0].API(t).ImportCertificate(context.Background(), cluster.SelfMade("wild", "*.example.org")))
 	file := filepath.Join(t.TempDir(), "state.json")
-	text := document(t, c.nodes[0], "wild", "many", sites)
-	must(t, os.WriteFile(file, text, 0o600))
+	text := document(t, c.Nodes[0], "wild", "many", sites)
+	cluster.Must(t, os.WriteFile(file, text, 0o600))
 
 	began := time.Now()
-	c.nodes[0].stkcli(t, "state", "set", "--file", file, "--yes")
+	c.Nodes[0].Stkcli(t, "state", "set", "--file", file, "--yes")
 	t.Logf("%d sites, %.1f MB, restored in %s", sites, float64(len(text))/1e6, time.Since(began).Round(time.Millisecond))
-	for _, n := range c.nodes {
-		must(t, poll(30*time.Second, n.name()+" has all", func() error {
+	for _, n := range c.Nodes {
+		cluster.Must(t, cluster.Poll(30*time.Second, n.Name()+" has all", func() error {
 			got, err := count(n)
 			if err == nil && got != sites {
 				err = fmt.Errorf("%d sites, want %d", got, sites)
@@ -74,37 +75,37 @@ func TestW5_RestoreOfManySites(t *testing.T) {
 		}))
 	}
 	t.Logf("both nodes have them after %s", time.Since(began).Round(time.Millisecond))
-	for _, n := range c.nodes {
-		must(t, poll(2*time.Minute, "all is applied", n.settled))
+	for _, n := range c.Nodes {
+		cluster.Must(t, cluster.Poll(2*time.Minute, "all is applied", n.Settled))
 	}
 	t.Logf("and have applied them after %s", time.Since(began).Round(time.Millisecond))
 	serial := ""
 	for i := 0; i < sites; i += sites / 20 {
 		for _, domain := range []string{siteNumber("many", i).Domain, fmt.Sprintf("www-many-%d.example.org", i)} {
-			s := certificateAlike(t, domain, c.nodes...)
+			s := certificateAlike(t, domain, c.Nodes...)
 			if serial != "" && s != serial {
 				t.Errorf("%s has the serial number %s, not %s", domain, s, serial)
 			}
 			serial = s
 		}
-		c.serves(t, 5*time.Second, siteNumber("many", i).Domain)
+		c.Serves(t, 5*time.Second, siteNumber("many", i).Domain)
 	}
 
 	// One change among them costs what it costs among few.
 	change := time.Now()
-	addSite(t, apiOf(t, c.nodes[1]), "one.example.org")
+	addSite(t, c.Nodes[1].API(t), "one.example.org")
 	took := time.Since(change)
-	c.serves(t, 20*time.Second, "one.example.org")
+	c.Serves(t, 20*time.Second, "one.example.org")
 	t.Logf("one site more was stored in %s, and served by both after %s", took.Round(time.Millisecond), time.Since(change).Round(time.Millisecond))
 }
 
 // certificateAlike returns the serial number of the certificate that all nodes show for a name.
-func certificateAlike(t testing.TB, name string, nodes ...*node) string {
+func certificateAlike(t testing.TB, name string, nodes ...*cluster.Node) string {
 	t.Helper()
 	serial := ""
 	for _, n := range nodes {
-		cert, err := n.certificateOf(name)
-		must(t, err)
+		cert, err := n.CertificateOf(name)
+		cluster.Must(t, err)
 		s := cert.SerialNumber.Text(16)
 		if serial != "" && s != serial {
 			t.Errorf("%s: the nodes show different certificates", name)
@@ -125,18 +126,18 @@ func TestW7_RestoreIsWholeOrNotAtAll(t *testing.T) {
 		rounds = 60
 	}
 	c := startCluster(t, builtFast(t), 2)
-	a, b := c.nodes[0], c.nodes[1]
+	a, b := c.Nodes[0], c.Nodes[1]
 	ctx := context.Background()
 	var docs [2][]byte
 	for i, what := range []string{"red", "blue"} {
-		must(t, apiOf(t, a).ImportCertificate(ctx, selfMade(t, what, "*.example.org")))
+		cluster.Must(t, a.API(t).ImportCertificate(ctx, cluster.SelfMade(what, "*.example.org")))
 		docs[i] = document(t, a, what, what, sites)
-		must(t, restore(apiOf(t, a), docs[i]))
-		must(t, poll(5*time.Second, "nothing else", func() error { _, err := wholeState(b, sites); return err }))
+		cluster.Must(t, restore(a.API(t), docs[i]))
+		cluster.Must(t, cluster.Poll(5*time.Second, "nothing else", func() error { _, err := wholeState(b, sites); return err }))
 		for _, name := range []string{"red", "blue"} {
 			// The next document has its own certificate alone.
 			if name != what {
-				_ = apiOf(t, a).DeleteCertificate(ctx, name)
+				_ = a.API(t).DeleteCertificate(ctx, name)
 			}
 		}
 		docs[i] = document(t, a, what, what, sites)
@@ -161,7 +162,7 @@ func TestW7_RestoreIsWholeOrNotAtAll(t *testing.T) {
 	for round := range rounds {
 		var restorer sync.WaitGroup
 		restorer.Go(func() {
-			client := a.client()
+			client := a.Client()
 			defer client.Close()
 			for i := range 100 {
 				if restore(client, docs[i%2]) != nil {
@@ -171,11 +172,11 @@ func TestW7_RestoreIsWholeOrNotAtAll(t *testing.T) {
 				made++
 			}
 		})
-		within(time.Now().Add(time.Duration(300+97*round%500) * time.Millisecond))
-		a.kill()
+		cluster.Until(time.Now().Add(time.Duration(300+97*round%500) * time.Millisecond))
+		a.Kill()
 		restorer.Wait()
-		a.start(t)
-		must(t, a.healthy())
+		a.Start(t)
+		cluster.Must(t, a.Healthy())
 	}
 	stop()
 	watcher.Wait()
@@ -183,7 +184,7 @@ func TestW7_RestoreIsWholeOrNotAtAll(t *testing.T) {
 	if seen["red"] == 0 || seen["blue"] == 0 || made == 0 || cut == 0 {
 		t.Error("nothing was shown")
 	}
-	c.sameDocument(t)
+	c.SameDocument(t)
 }
 
 func restore(c *api.Client, doc []byte) error {
@@ -191,8 +192,8 @@ func restore(c *api.Client, doc []byte) error {
 }
 
 // wholeState returns which of the two states the node has, and an error if it has a part of one, or of both.
-func wholeState(n *node, sites int) (string, error) {
-	client := n.client()
+func wholeState(n *cluster.Node, sites int) (string, error) {
+	client := n.Client()
 	defer client.Close()
 	var text bytes.Buffer
 	if err := client.State(context.Background(), &text); err != nil {
@@ -236,19 +237,19 @@ func keysOf(m map[string]any) []string {
 func TestW6_RemovedCertificateIsGoneEverywhere(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, builtFast(t), 2)
-	a, b := apiOf(t, c.nodes[0]), apiOf(t, c.nodes[1])
+	a, b := c.Nodes[0].API(t), c.Nodes[1].API(t)
 	ctx := context.Background()
-	before := document(t, c.nodes[0], "", "none", 0)
+	before := document(t, c.Nodes[0], "", "none", 0)
 	for _, name := range []string{"deleted", "restored-away"} {
-		must(t, a.ImportCertificate(ctx, selfMade(t, name, "*.example.org")))
+		cluster.Must(t, a.ImportCertificate(ctx, cluster.SelfMade(name, "*.example.org")))
 	}
-	must(t, poll(5*time.Second, "both on the other node", func() error { return hasCertificates(c.nodes[1], "deleted", "restored-away") }))
-	must(t, b.DeleteCertificate(ctx, "deleted"))
-	must(t, poll(5*time.Second, "one on the first node", func() error { return hasCertificates(c.nodes[0], "restored-away") }))
-	must(t, restore(b, before))
-	must(t, poll(5*time.Second, "none on the first node", func() error { return hasCertificates(c.nodes[0]) }))
-	etcd := c.etcd.Client(t)
-	must(t, poll(20*time.Second, "none in etcd", func() error {
+	cluster.Must(t, cluster.Poll(5*time.Second, "both on the other node", func() error { return hasCertificates(c.Nodes[1], "deleted", "restored-away") }))
+	cluster.Must(t, b.DeleteCertificate(ctx, "deleted"))
+	cluster.Must(t, cluster.Poll(5*time.Second, "one on the first node", func() error { return hasCertificates(c.Nodes[0], "restored-away") }))
+	cluster.Must(t, restore(b, before))
+	cluster.Must(t, cluster.Poll(5*time.Second, "none on the first node", func() error { return hasCertificates(c.Nodes[0]) }))
+	etcd := c.Etcd.Client(t)
+	cluster.Must(t, cluster.Poll(20*time.Second, "none in etcd", func() error {
 		r, err := etcd.Get(ctx, "/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
 		if err != nil {
 			return err
@@ -260,11 +261,11 @@ func TestW6_RemovedCertificateIsGoneEverywhere(t *testing.T) {
 		}
 		return nil
 	}))
-	for _, n := range c.nodes {
-		must(t, n.stop())
-		n.start(t)
-		must(t, n.healthy())
-		must(t, hasCertificates(n))
+	for _, n := range c.Nodes {
+		cluster.Must(t, n.Stop())
+		n.Start(t)
+		cluster.Must(t, n.Healthy())
+		cluster.Must(t, hasCertificates(n))
 	}
 }
 
@@ -273,15 +274,15 @@ func TestW6_RemovedCertificateIsGoneEverywhere(t *testing.T) {
 func TestW60_ImportMakesNobodyReadAllAgain(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, builtFast(t), 2)
-	client := apiOf(t, c.nodes[0])
+	client := c.Nodes[0].API(t)
 	ctx := context.Background()
 	imported := func(from, to int) {
 		for i := from; i < to; i++ {
-			must(t, client.ImportCertificate(ctx, selfMade(t, fmt.Sprintf("pair-%03d", i), "*.example.org")))
+			cluster.Must(t, client.ImportCertificate(ctx, cluster.SelfMade(fmt.Sprintf("pair-%03d", i), "*.example.org")))
 		}
 	}
 	const few, many = 10, 110
-	sent := func() float64 { return c.etcd.Metric(t, "etcd_network_client_grpc_sent_bytes_total") }
+	sent := func() float64 { return c.Etcd.Metric(t, "etcd_network_client_grpc_sent_bytes_total") }
 	start := sent()
 	imported(0, few)
 	early := (sent() - start) / few

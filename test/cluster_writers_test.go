@@ -11,6 +11,7 @@ import (
 
 	"statiko/api"
 	"statiko/state"
+	"statiko/test/cluster"
 )
 
 // Eight clients add sites through two nodes, with aliases of which two sites each want the same (weaknesses W1 and W2
@@ -34,7 +35,7 @@ func TestW1_WritersOnTwoNodesLoseNothing(t *testing.T) {
 	)
 	for w := range writers {
 		all.Go(func() {
-			client := c.nodes[w%2].client()
+			client := c.Nodes[w%2].Client()
 			defer client.Close()
 			for i := w; i < tries; i += writers {
 				// Two neighbours, which are sent to different nodes at about the same time, want one alias.
@@ -61,11 +62,11 @@ func TestW1_WritersOnTwoNodesLoseNothing(t *testing.T) {
 	if refusals != tries/4 {
 		t.Errorf("%d refused, want %d: one of each two that want the same alias", refusals, tries/4)
 	}
-	for _, n := range c.nodes {
-		must(t, poll(10*time.Second, n.name()+" has all sites", func() error { return hasSites(n, want) }))
+	for _, n := range c.Nodes {
+		cluster.Must(t, cluster.Poll(10*time.Second, n.Name()+" has all sites", func() error { return hasSites(n, want) }))
 	}
-	for _, n := range c.nodes {
-		must(t, poll(2*time.Minute, "certificates of all sites", n.settled))
+	for _, n := range c.Nodes {
+		cluster.Must(t, cluster.Poll(2*time.Minute, "certificates of all sites", n.Settled))
 	}
 	t.Logf("certificates on both nodes after %s", time.Since(began).Round(time.Millisecond))
 	serials, looked := map[string]string{}, 0
@@ -73,7 +74,7 @@ func TestW1_WritersOnTwoNodesLoseNothing(t *testing.T) {
 		if looked++; looked > sample {
 			break
 		}
-		serial := c.serves(t, 10*time.Second, domain)
+		serial := c.Serves(t, 10*time.Second, domain)
 		if other := serials[serial]; other != "" {
 			t.Errorf("%s and %s have the serial number %s", domain, other, serial)
 		}
@@ -82,8 +83,8 @@ func TestW1_WritersOnTwoNodesLoseNothing(t *testing.T) {
 }
 
 // hasSites is an error if the node has not exactly these sites, each with its alias.
-func hasSites(n *node, want map[string]string) error {
-	client := n.client()
+func hasSites(n *cluster.Node, want map[string]string) error {
+	client := n.Client()
 	defer client.Close()
 	sites, err := client.Sites(context.Background())
 	if err != nil {
@@ -93,14 +94,14 @@ func hasSites(n *node, want map[string]string) error {
 	for _, s := range sites {
 		alias, acknowledged := want[s.Domain]
 		if !acknowledged {
-			return final{fmt.Errorf("%s was not acknowledged", s.Domain)}
+			return cluster.NoUse(fmt.Errorf("%s was not acknowledged", s.Domain))
 		}
 		if len(s.Aliases) != 1 || s.Aliases[0] != alias {
-			return final{fmt.Errorf("%s has the aliases %q, want %s", s.Domain, s.Aliases, alias)}
+			return cluster.NoUse(fmt.Errorf("%s has the aliases %q, want %s", s.Domain, s.Aliases, alias))
 		}
 		for _, name := range []string{s.Domain, alias} {
 			if other := names[name]; other != "" {
-				return final{fmt.Errorf("%s belongs to %s and %s", name, other, s.Domain)}
+				return cluster.NoUse(fmt.Errorf("%s belongs to %s and %s", name, other, s.Domain))
 			}
 			names[name] = s.Domain
 		}
@@ -115,7 +116,7 @@ func hasSites(n *node, want map[string]string) error {
 func TestW2_SameSiteOnTwoNodesHasOneWinner(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, built(t), 2)
-	a, b := apiOf(t, c.nodes[0]), apiOf(t, c.nodes[1])
+	a, b := c.Nodes[0].API(t), c.Nodes[1].API(t)
 	var want []string
 	wins := [2]int{}
 	for i := range 60 {
@@ -141,7 +142,7 @@ func TestW2_SameSiteOnTwoNodesHasOneWinner(t *testing.T) {
 		want = append(want, domain)
 	}
 	t.Logf("won by the two nodes: %v", wins)
-	c.haveExactly(t, 5*time.Second, want...)
+	c.HaveExactly(t, 5*time.Second, want...)
 }
 
 // Certificates are imported through a node while sites are added through it (weakness W8 of the earlier program, in
@@ -154,7 +155,7 @@ func TestW8_ImportsDoNotDisturbOtherChanges(t *testing.T) {
 	var all sync.WaitGroup
 	var sites, certificates []string
 	all.Go(func() {
-		client := c.nodes[0].client()
+		client := c.Nodes[0].Client()
 		defer client.Close()
 		for i := range count {
 			domain := fmt.Sprintf("s%d.example.org", i)
@@ -165,20 +166,20 @@ func TestW8_ImportsDoNotDisturbOtherChanges(t *testing.T) {
 		}
 	})
 	all.Go(func() {
-		client := c.nodes[0].client()
+		client := c.Nodes[0].Client()
 		defer client.Close()
 		for i := range count {
 			name := fmt.Sprintf("pair-%02d", i)
-			if err := client.ImportCertificate(ctx, selfMade(t, name, "*.example.org")); err != nil {
+			if err := client.ImportCertificate(ctx, cluster.SelfMade(name, "*.example.org")); err != nil {
 				t.Errorf("import %s: %v", name, err)
 			}
 			certificates = append(certificates, name)
 		}
 	})
 	all.Wait()
-	c.haveExactly(t, 5*time.Second, sites...)
-	for _, n := range c.nodes {
-		must(t, poll(5*time.Second, "certificates on "+n.name(), func() error { return hasCertificates(n, certificates...) }))
+	c.HaveExactly(t, 5*time.Second, sites...)
+	for _, n := range c.Nodes {
+		cluster.Must(t, cluster.Poll(5*time.Second, "certificates on "+n.Name(), func() error { return hasCertificates(n, certificates...) }))
 	}
 }
 
@@ -191,7 +192,7 @@ func TestW31_AFrozenWriterHoldsUpNobody(t *testing.T) {
 	var load sync.WaitGroup
 	for w := range 4 {
 		load.Go(func() {
-			client := c.nodes[0].client()
+			client := c.Nodes[0].Client()
 			defer client.Close()
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
@@ -207,9 +208,9 @@ func TestW31_AFrozenWriterHoldsUpNobody(t *testing.T) {
 	}
 	t.Cleanup(load.Wait)
 	t.Cleanup(sync.OnceFunc(func() { close(stop) }))
-	client := apiOf(t, c.nodes[1])
-	must(t, poll(10*time.Second, "changes through the first node", func() error {
-		list, err := domains(c.nodes[1])
+	client := c.Nodes[1].API(t)
+	cluster.Must(t, cluster.Poll(10*time.Second, "changes through the first node", func() error {
+		list, err := c.Nodes[1].Sites()
 		if err == nil && len(list) < 20 {
 			err = fmt.Errorf("%d sites", len(list))
 		}
@@ -227,8 +228,8 @@ func TestW31_AFrozenWriterHoldsUpNobody(t *testing.T) {
 			t.Errorf("with the other writer %s, a change took %s", what, longest)
 		}
 	}
-	c.nodes[0].freeze(t)
+	c.Nodes[0].Freeze(t)
 	write("frozen")
-	c.nodes[0].kill()
+	c.Nodes[0].Kill()
 	write("killed")
 }

@@ -16,12 +16,13 @@ import (
 
 	"statiko/api"
 	"statiko/state"
+	"statiko/test/cluster"
 )
 
 // stateFileIsWhole reads the document as the crash left it.
 func (w *crashWorld) stateFileIsWhole(t *testing.T) {
 	t.Helper()
-	data, err := os.ReadFile(w.node.settings["state.file.path"])
+	data, err := os.ReadFile(w.node.Settings["state.file.path"])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func (w *crashWorld) stateFileIsWhole(t *testing.T) {
 func (w *crashWorld) check(t *testing.T, round int) {
 	t.Helper()
 	ctx := context.Background()
-	c := w.node.client()
+	c := w.node.Client()
 	defer c.Close()
 	sites, err := c.Sites(ctx)
 	if err != nil {
@@ -105,14 +106,14 @@ func (w *crashWorld) checkApps(t *testing.T, c *api.Client) {
 // is applied, when it is the whole of the bundle that was deployed.
 func (w *crashWorld) checkServed(t *testing.T, c *api.Client) {
 	t.Helper()
-	v := newVisitor(w.node)
-	defer v.close()
+	v := cluster.NewVisitor(w.node)
+	defer v.Close()
 	for i := range 2 {
-		if p, err := v.get(fmt.Sprintf("https://d%d.example.org/dir-1/file-1.txt", i)); err == nil && p.status == 200 {
-			w.isWhole(t, "dir-1/file-1.txt", p.body)
+		if p, err := v.Get(fmt.Sprintf("https://d%d.example.org/dir-1/file-1.txt", i)); err == nil && p.Status == 200 {
+			w.isWhole(t, "dir-1/file-1.txt", p.Body)
 		}
 	}
-	if err := w.node.settled(); err != nil {
+	if err := w.node.Settled(); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2 {
@@ -122,8 +123,8 @@ func (w *crashWorld) checkServed(t *testing.T, c *api.Client) {
 			continue
 		}
 		for file, want := range w.apps[s.now.app].files {
-			p, err := v.get("https://" + domain + "/" + file)
-			if err != nil || p.status != 200 || string(p.body) != string(want) {
+			p, err := v.Get("https://" + domain + "/" + file)
+			if err != nil || p.Status != 200 || string(p.Body) != string(want) {
 				t.Fatalf("%s/%s of %s: %v %+v", domain, file, s.now.app, err, p)
 			}
 		}
@@ -153,22 +154,22 @@ func (w *crashWorld) checkServed(t *testing.T, c *api.Client) {
 // archive that was complete is listed again, and the other way round.
 func (w *crashWorld) checkRepository(t *testing.T, c *api.Client) {
 	t.Helper()
-	err := poll(10*time.Second, "what was cut off is cleared away or listed", func() error {
-		odd, err := filepath.Glob(filepath.Join(w.node.settings["appRoot"], "uploads", "*"))
+	err := cluster.Poll(10*time.Second, "what was cut off is cleared away or listed", func() error {
+		odd, err := filepath.Glob(filepath.Join(w.node.Settings["appRoot"], "uploads", "*"))
 		if err != nil {
-			return final{err}
+			return cluster.NoUse(err)
 		}
 		apps, err := c.Apps(context.Background())
 		if err != nil {
-			return final{err}
+			return cluster.NoUse(err)
 		}
 		listed := map[string]bool{}
 		for _, a := range apps {
 			listed[a.Name] = true
 		}
-		entries, err := os.ReadDir(w.node.settings["repo.local.path"])
+		entries, err := os.ReadDir(w.node.Settings["repo.local.path"])
 		if err != nil {
-			return final{err}
+			return cluster.NoUse(err)
 		}
 		for _, e := range entries {
 			// Metadata without an archive stays for an hour: it may be of another process's upload.

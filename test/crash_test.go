@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"statiko/api"
+	"statiko/test/cluster"
 )
 
 // TestCrash_KilledAtAnyMoment kills a node again and again while clients add, change and remove sites, upload bundles
@@ -25,14 +26,14 @@ func TestCrash_KilledAtAnyMoment(t *testing.T) {
 	}
 	n := newNode(t)
 	w := &crashWorld{node: n, sites: map[string]*crashSite{}, apps: map[string]*crashApp{}}
-	n.start(t)
+	n.Start(t)
 	for round := range rounds {
 		w.disturb(t, time.Duration(rand.Int64N(int64(1200*time.Millisecond))))
-		if err := n.clean(); err != nil {
+		if err := n.Clean(); err != nil {
 			t.Fatal(err)
 		}
 		w.stateFileIsWhole(t)
-		n.start(t)
+		n.Start(t)
 		w.check(t, round)
 		if t.Failed() {
 			t.Fatalf("in round %d", round)
@@ -66,7 +67,7 @@ type crashApp struct {
 
 // crashWorld is what the clients of a node know.
 type crashWorld struct {
-	node  *node
+	node  *cluster.Node
 	mu    sync.Mutex
 	sites map[string]*crashSite
 	apps  map[string]*crashApp
@@ -90,7 +91,7 @@ func (w *crashWorld) disturb(t *testing.T, d time.Duration) {
 	clients.Go(func() { w.look(ctx, t) })
 	timer := time.NewTimer(d)
 	<-timer.C
-	w.node.kill()
+	w.node.Kill()
 	cancel()
 	clients.Wait()
 }
@@ -147,7 +148,7 @@ func (w *crashWorld) number() int {
 
 // changeSites adds, changes and removes its own sites.
 func (w *crashWorld) changeSites(ctx context.Context, t *testing.T, who string) {
-	c := w.node.client()
+	c := w.node.Client()
 	defer c.Close()
 	for ok := true; ok; {
 		domain := fmt.Sprintf("%s-%d.example.org", who, rand.IntN(12))
@@ -172,7 +173,7 @@ func (w *crashWorld) changeSites(ctx context.Context, t *testing.T, who string) 
 
 // deploy uploads bundles and deploys them on its site, and removes older ones.
 func (w *crashWorld) deploy(ctx context.Context, t *testing.T, domain string) {
-	c := w.node.client()
+	c := w.node.Client()
 	defer c.Close()
 	if w.value(domain) == nil && !w.set(t, domain, &crashValue{}, &w.counts.sites, func() error {
 		_, err := c.CreateSite(ctx, api.SiteCreate{Domain: domain})
@@ -183,7 +184,7 @@ func (w *crashWorld) deploy(ctx context.Context, t *testing.T, domain string) {
 	for {
 		name := fmt.Sprintf("v-%d", w.number())
 		app := &crashApp{files: crashFiles(name), cut: true}
-		app.archive = zipOf(t, app.files)
+		app.archive = cluster.Zip(app.files)
 		w.mu.Lock()
 		w.apps[name] = app
 		w.mu.Unlock()
@@ -238,12 +239,12 @@ func crashFiles(name string) map[string][]byte {
 
 // look visits the sites that have bundles until ctx ends: what is served is always a whole file of some bundle.
 func (w *crashWorld) look(ctx context.Context, t *testing.T) {
-	v := newVisitor(w.node)
-	defer v.close()
+	v := cluster.NewVisitor(w.node)
+	defer v.Close()
 	for ctx.Err() == nil {
-		p, err := v.get(fmt.Sprintf("https://d%d.example.org/dir-0/file-0.bin", rand.IntN(2)))
-		if err == nil && p.status == 200 {
-			w.isWhole(t, "dir-0/file-0.bin", p.body)
+		p, err := v.Get(fmt.Sprintf("https://d%d.example.org/dir-0/file-0.bin", rand.IntN(2)))
+		if err == nil && p.Status == 200 {
+			w.isWhole(t, "dir-0/file-0.bin", p.Body)
 		}
 	}
 }

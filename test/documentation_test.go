@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"statiko/test/cluster"
 )
 
 // TestDocumentation carries out the examples of README.md and docs/*.md, so that they keep being true.
@@ -173,7 +175,7 @@ func startShell(t *testing.T, dir string) *shell {
 	if err != nil {
 		t.Skip("bash is not installed")
 	}
-	env := cleanEnv("HOME="+dir, "NO_COLOR=1", "LC_ALL=C")
+	env := cluster.CleanEnv("HOME="+dir, "NO_COLOR=1", "LC_ALL=C")
 	// This test's own program brings the loopback interface of a new network up, and becomes the shell.
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(env, loopbackOnly+"="+bash)
@@ -214,7 +216,7 @@ func startShell(t *testing.T, dir string) *shell {
 		if t.Failed() {
 			_ = cmd.Process.Kill()
 		}
-		timer := time.AfterFunc(stopTimeout, func() { _ = cmd.Process.Kill() })
+		timer := time.AfterFunc(cluster.StopTimeout, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
 		timer.Stop()
 		for range s.lines {
@@ -297,7 +299,7 @@ func becomeShell() error {
 		return err
 	}
 	bash := os.Getenv(loopbackOnly)
-	return unix.Exec(bash, []string{"bash", "--norc"}, cleanEnv("HOME="+os.Getenv("HOME"), "NO_COLOR=1", "LC_ALL=C"))
+	return unix.Exec(bash, []string{"bash", "--norc"}, cluster.CleanEnv("HOME="+os.Getenv("HOME"), "NO_COLOR=1", "LC_ALL=C"))
 }
 
 func TestDocumentation_RunnerNotices(t *testing.T) {

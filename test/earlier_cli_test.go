@@ -17,6 +17,7 @@ import (
 
 	"statiko/certs"
 	"statiko/dhparams"
+	"statiko/test/cluster"
 )
 
 // earlierCLI sends to a node, over real TLS, what the earlier program's CLI sends: HTTP/1.1 or 2, a raw Authorization,
@@ -28,10 +29,10 @@ type earlierCLI struct {
 	http *http.Client
 }
 
-func newEarlierCLI(t *testing.T, n *node, http2 bool) *earlierCLI {
+func newEarlierCLI(t *testing.T, n *cluster.Node, http2 bool) *earlierCLI {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: http2}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &earlierCLI{t, "https://" + n.address(n.apiPort), n.psk, &http.Client{Transport: transport, Timeout: 30 * time.Second}}
+	return &earlierCLI{t, "https://" + n.Address(n.APIPort), n.PSK, &http.Client{Transport: transport, Timeout: 30 * time.Second}}
 }
 
 // send makes a request; without a type there is no header Content-Type. A body that is an io.Reader of no known kind is
@@ -273,7 +274,7 @@ func TestEarlierCLI_ManagesARealNode(t *testing.T) {
 			}
 			c.key = "wrong"
 			c.insist(401, "GET", "/site", "")
-			c.key = n.psk
+			c.key = n.PSK
 			var sites []earlierSite
 			if c.get("/site", &sites); len(sites) != 0 {
 				t.Errorf("site list: %+v", sites)
@@ -324,7 +325,7 @@ func TestEarlierCLI_ManagesARealNode(t *testing.T) {
 			}
 
 			// app upload, list; deploy; what is served
-			c.upload("docs-42", "zip", zipOf(t, map[string][]byte{"index.html": []byte("hello"), "a/b/c.txt": []byte("deep")}))
+			c.upload("docs-42", "zip", cluster.Zip(map[string][]byte{"index.html": []byte("hello"), "a/b/c.txt": []byte("deep")}))
 			var apps []earlierApp
 			if c.get("/app", &apps); len(apps) != 1 || apps[0].Size == 0 || apps[0].LastModified.IsZero() {
 				t.Errorf("app list: %+v", apps)
@@ -332,7 +333,7 @@ func TestEarlierCLI_ManagesARealNode(t *testing.T) {
 			c.insist(204, "POST", "/site/docs.example.org/app", `{"name":"docs-42"}`)
 			c.insist(204, "POST", "/sync", "")
 			var status earlierStatus
-			if err := poll(20*time.Second, "wait as the CLI's users do", func() error {
+			if err := cluster.Poll(20*time.Second, "wait as the CLI's users do", func() error {
 				if c.get("/status", &status); status.Sync.Running || len(status.Health) != 3 {
 					return fmt.Errorf("%+v", status)
 				}
@@ -340,9 +341,9 @@ func TestEarlierCLI_ManagesARealNode(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			v := visit(t, n)
-			if p := v.mustGet(t, 200, "https://docs.example.org/a/b/c.txt"); string(p.body) != "deep" {
-				t.Errorf("served: %s", p.body)
+			v := cluster.Visit(t, n)
+			if p := v.MustGet(t, 200, "https://docs.example.org/a/b/c.txt"); string(p.Body) != "deep" {
+				t.Errorf("served: %s", p.Body)
 			}
 
 			// status, cluster status; lastSync is never null

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"statiko/api"
+	"statiko/test/cluster"
 )
 
 // The API is open before the first pass ends, however many sites there are (weakness W13 of the earlier program, whose
@@ -21,7 +22,7 @@ func TestW13_APIOpensBeforeSitesAreApplied(t *testing.T) {
 	// This bounds a machine that does much else; on an idle one it takes a fraction of a second.
 	const limit = 3 * time.Second
 	n := newNode(t)
-	n.bin = builtFast(t)
+	n.Bin = builtFast(t)
 	var doc bytes.Buffer
 	doc.WriteString(`{"sites":[`)
 	for i := range sites {
@@ -31,18 +32,18 @@ func TestW13_APIOpensBeforeSitesAreApplied(t *testing.T) {
 		fmt.Fprintf(&doc, `{"domain":"s%d.example.org","aliases":["www.s%d.example.org"],"tls":{"type":"selfsigned"},"app":null}`, i, i)
 	}
 	doc.WriteString("]}\n")
-	if err := os.WriteFile(filepath.Join(n.dir, "state.json"), doc.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(n.Dir, "state.json"), doc.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if err := n.launch(); err != nil {
+	if err := n.Launch(); err != nil {
 		t.Fatal(err)
 	}
-	v := visit(t, n)
-	healthz := fmt.Sprintf("https://%s/healthz", n.address(n.apiPort))
-	api1 := &http.Client{Timeout: limit, Transport: &http.Transport{TLSClientConfig: v.http.Transport.(*http.Transport).TLSClientConfig.Clone()}}
+	v := cluster.Visit(t, n)
+	healthz := fmt.Sprintf("https://%s/healthz", n.Address(n.APIPort))
+	api1 := &http.Client{Timeout: limit, Transport: &http.Transport{TLSClientConfig: v.HTTP.Transport.(*http.Transport).TLSClientConfig.Clone()}}
 	defer api1.CloseIdleConnections()
-	if err := poll(limit, "wait for /healthz", func() error {
+	if err := cluster.Poll(limit, "wait for /healthz", func() error {
 		resp, err := api1.Get(healthz)
 		if err != nil {
 			return err
@@ -56,7 +57,7 @@ func TestW13_APIOpensBeforeSitesAreApplied(t *testing.T) {
 		t.Fatal(err)
 	}
 	healthy := time.Since(began)
-	c := n.client()
+	c := n.Client()
 	defer c.Close()
 	ctx := context.Background()
 	list, err := c.Sites(ctx)
@@ -88,7 +89,7 @@ func TestW13_APIOpensBeforeSitesAreApplied(t *testing.T) {
 	}
 	// Stopping does not wait for them either; what was made is kept.
 	began = time.Now()
-	if err := n.stop(); err != nil {
+	if err := n.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	took := time.Since(began)
@@ -96,5 +97,5 @@ func TestW13_APIOpensBeforeSitesAreApplied(t *testing.T) {
 	if took > 5*time.Second {
 		t.Errorf("the node took %s to stop", took)
 	}
-	n.process = nil
+	n.Process = nil
 }

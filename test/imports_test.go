@@ -14,7 +14,10 @@ import (
 // rooms is the table of the architecture (docs/architecture.md): a package may import only packages that stand
 // further down. Packages of one row do not import each other, except that a package may import what it contains.
 var rooms = [][]string{
-	{"test", "test/bench"},
+	{"test", "test/bench", "test/mutants"},
+	{"test/chaos"},
+	{"test/history"},
+	{"test/cluster"},
 	{"test/etcdtest", "test/objecttest"},
 	{"test/programs"},
 	{"cmd/node", "cmd/stkcli"},
@@ -22,6 +25,7 @@ var rooms = [][]string{
 	{"migrate"},
 	{"node"},
 	{"server"},
+	{"health"},
 	{"reconcile"},
 	{"webserver/builtin", "webserver/servertest"},
 	{"webserver"},
@@ -29,7 +33,7 @@ var rooms = [][]string{
 	{"bundle/objectstore"},
 	{"bundle"},
 	{"cluster"},
-	{"certs", "leader", "dhparams"},
+	{"certs", "leader", "dhparams", "temporary"},
 	{"etcdstore", "filestore"},
 	{"etcdclient"},
 	{"api"},

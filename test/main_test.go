@@ -3,32 +3,27 @@ package test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"statiko/test/cluster"
 )
 
 // binFolder is below which the programs are built; TestMain sets it.
 var binFolder string
 
-// programs builds both programs, once for all tests, with the race detector, and returns their folder.
-var programs = sync.OnceValues(func() (string, error) { return build("race", "-race") })
+// racePrograms builds both programs, once for all tests, with the race detector, and returns their folder.
+var racePrograms = sync.OnceValues(func() (string, error) { return build("race", "-race") })
 
 // fastPrograms are the same without the race detector, for tests in which a lot is compressed or measured.
 var fastPrograms = sync.OnceValues(func() (string, error) { return build("fast") })
 
 func build(folder string, flags ...string) (string, error) {
 	dir := filepath.Join(binFolder, folder)
-	for name, pkg := range map[string]string{"statiko": "statiko/cmd/node", "stkcli": "statiko/cmd/stkcli"} {
-		args := append(append([]string{"build"}, flags...), "-o", filepath.Join(dir, name), pkg)
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
-		}
-	}
-	return dir, nil
+	return dir, cluster.Build(dir, flags...)
 }
 
 func TestMain(m *testing.M) {
@@ -52,7 +47,7 @@ func TestMain(m *testing.M) {
 // built returns the folder of the programs.
 func built(t testing.TB) string {
 	t.Helper()
-	dir, err := programs()
+	dir, err := racePrograms()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"statiko/test/cluster"
 	"statiko/test/objecttest"
 )
 
@@ -43,16 +44,16 @@ func azureStore(t *testing.T) objectStore {
 	}}
 }
 
-// statiko runs the node's program with the node's configuration, and returns what it printed.
-func (n *node) statiko(t testing.TB, args ...string) (out string, exit int) {
+// check runs "statiko check" on the node's configuration.
+func check(t testing.TB, n *cluster.Node) (out string, exit int) {
 	t.Helper()
-	p, err := startProcess(n.dir, filepath.Join(t.TempDir(), "statiko"), cleanEnv("HOME="+n.dir, "GO_ENV=production"),
-		filepath.Join(n.bin, "statiko"), append(args, "--config", n.configFile())...)
+	p, err := cluster.StartProcess(n.Dir, filepath.Join(t.TempDir(), "statiko"), cluster.CleanEnv("HOME="+n.Dir, "GO_ENV=production"),
+		filepath.Join(n.Bin, "statiko"), "check", "--config", n.ConfigFile())
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-p.ended
-	return string(p.log()), p.cmd.ProcessState.ExitCode()
+	<-p.Ended
+	return string(p.Log()), p.Cmd.ProcessState.ExitCode()
 }
 
 func TestObjectStores(t *testing.T) {
@@ -73,14 +74,14 @@ func TestObjectStores(t *testing.T) {
 // A node keeps its bundles in an object store. While that is away, sites are served, bundles that the node has are
 // deployed, also after a restart of the node, and uploads fail with the reason and leave nothing.
 func servesWhileItsStoreIsAway(t *testing.T, store objectStore) {
-	n := newNode(t, store.settings...)
-	if out, exit := n.statiko(t, "check"); exit != 0 || !strings.Contains(out, "valid") {
+	n := cluster.NewNode(t, built(t), store.settings...)
+	if out, exit := check(t, n); exit != 0 || !strings.Contains(out, "valid") {
 		t.Fatalf("check: exit code %d\n%s", exit, out)
 	}
-	n.start(t)
-	v := visit(t, n)
+	n.Start(t)
+	v := cluster.Visit(t, n)
 	const page = "https://docs.example.org/"
-	n.stkcli(t, "site", "add", "-d", "docs.example.org", "--wait")
+	n.Stkcli(t, "site", "add", "-d", "docs.example.org", "--wait")
 	upload := func(app string) (string, int) {
 		folder := filepath.Join(t.TempDir(), app)
 		if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -89,12 +90,12 @@ func servesWhileItsStoreIsAway(t *testing.T, store objectStore) {
 		if err := os.WriteFile(filepath.Join(folder, "index.html"), []byte("this is "+app), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		return n.tryStkcli(t, "app", "upload", "-a", app, "--path", folder)
+		return n.TryStkcli(t, "app", "upload", "-a", app, "--path", folder)
 	}
 	serves := func(app string) {
 		t.Helper()
-		if p := v.mustGet(t, http.StatusOK, page); string(p.body) != "this is "+app {
-			t.Fatalf("%s is served; want %s", p.body, app)
+		if p := v.MustGet(t, http.StatusOK, page); string(p.Body) != "this is "+app {
+			t.Fatalf("%s is served; want %s", p.Body, app)
 		}
 	}
 	for _, app := range []string{"docs-1", "docs-2"} {
@@ -102,46 +103,48 @@ func servesWhileItsStoreIsAway(t *testing.T, store objectStore) {
 			t.Fatalf("upload: exit code %d\n%s", exit, out)
 		}
 	}
-	n.stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-1", "--wait")
+	n.Stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-1", "--wait")
 	serves("docs-1")
 
 	store.proxy.Cut()
 	serves("docs-1")
-	n.stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-2", "--wait")
+	n.Stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-2", "--wait")
 	serves("docs-2")
 	out, exit := upload("docs-3")
 	if exit == 0 || !strings.Contains(out, "cannot be reached") || !strings.Contains(out, "endpoint") {
 		t.Errorf("upload without the store: exit code %d\n%s", exit, out)
 	}
-	if list := n.stkcli(t, "app", "list"); strings.Contains(list, "docs-3") {
+	if list := n.Stkcli(t, "app", "list"); strings.Contains(list, "docs-3") {
 		t.Errorf("an upload that failed is listed:\n%s", list)
 	}
-	if err := n.stop(); err != nil {
+	if err := n.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	n.start(t)
+	n.Start(t)
 	serves("docs-2")
-	n.stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-1", "--wait")
+	n.Stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-1", "--wait")
 	serves("docs-1")
 
 	store.proxy.Mend()
 	if out, exit := upload("docs-3"); exit != 0 {
 		t.Fatalf("upload with the store back: exit code %d\n%s", exit, out)
 	}
-	n.stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-3", "--wait")
+	n.Stkcli(t, "deploy", "-d", "docs.example.org", "-a", "docs-3", "--wait")
 	serves("docs-3")
 
 	// Another node's disk would be empty: what is unpacked comes from the store.
-	if err := n.stop(); err != nil {
+	if err := n.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(filepath.Join(n.dir, "data", "apps")); err != nil {
-		t.Fatal(err)
+	for _, folder := range []string{"apps", "archives"} {
+		if err := os.RemoveAll(filepath.Join(n.Dir, "data", folder)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	n.start(t)
-	must(t, n.settled())
+	n.Start(t)
+	cluster.Must(t, n.Settled())
 	serves("docs-3")
-	if strings.Contains(string(n.log()), store.secret) {
+	if strings.Contains(string(n.Log()), store.secret) {
 		t.Error("the log has the secret")
 	}
 }
@@ -155,8 +158,8 @@ func checkNamesTheFault(t *testing.T, store objectStore) {
 		if !strings.HasPrefix(store.settings[1], setting[:len("repo.s")]) {
 			continue // the other kind's
 		}
-		n := newNode(t, append(append([]string{}, store.settings...), setting)...)
-		out, exit := n.statiko(t, "check")
+		n := cluster.NewNode(t, built(t), append(append([]string{}, store.settings...), setting)...)
+		out, exit := check(t, n)
 		if exit != 1 || !strings.Contains(out, want) || strings.Contains(out, store.secret) {
 			t.Errorf("%s: exit code %d\n%s", setting, exit, out)
 		}

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/sys/unix"
 
 	"statiko/certs"
+	"statiko/test/cluster"
 )
 
 // TestScripts runs the scenarios in testdata/script with the built programs. Besides testscript's own commands they
@@ -46,13 +46,13 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("GO_ENV", "production")
-			name, value, _ := strings.Cut(quickExit, "=")
+			name, value, _ := strings.Cut(cluster.QuickExit, "=")
 			e.Setenv(name, value)
 			return os.MkdirAll(filepath.Join(e.WorkDir, "home"), 0o700)
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "tmpfs" {
-				return canMount(t), nil
+				return cluster.CanMount(t), nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
@@ -70,7 +70,7 @@ type worldKey struct{}
 // scriptedWorld is what one script has set up.
 type scriptedWorld struct {
 	bin    string
-	node   *node
+	node   *cluster.Node
 	mounts []string
 }
 
@@ -80,10 +80,10 @@ func worldOf(ts *testscript.TestScript) *scriptedWorld {
 
 func (w *scriptedWorld) close() {
 	if w.node != nil {
-		_ = w.node.end()
+		_ = w.node.End()
 	}
 	for _, m := range w.mounts {
-		_ = unix.Unmount(m, unix.MNT_DETACH)
+		cluster.Unmount(m)
 	}
 }
 
@@ -91,19 +91,19 @@ func scriptConfigure(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
 	if w.node != nil {
 		// The keys stay, as what is sealed with them does.
-		args = append([]string{"auth.psk.key=" + w.node.psk, "secretsEncryptionKey=" + w.node.settings["secretsEncryptionKey"]}, args...)
+		args = append([]string{"auth.psk.key=" + w.node.PSK, "secretsEncryptionKey=" + w.node.Settings["secretsEncryptionKey"]}, args...)
 	}
-	n, err := configureNode(w.bin, ts.MkAbs("node"), args...)
+	n, err := cluster.Configure(w.bin, ts.MkAbs("node"), args...)
 	ts.Check(err)
-	if w.node != nil && w.node.process != nil && w.node.running() {
-		ts.Check(w.node.stop())
+	if w.node != nil && w.node.Process != nil && w.node.Running() {
+		ts.Check(w.node.Stop())
 	}
 	w.node = n
-	ts.Check(n.write())
+	ts.Check(n.Write())
 	for name, value := range map[string]string{
-		"CONFIG": n.configFile(), "NODE_KEY": n.psk, "STKCLI_NODE": "127.0.0.1", "STKCLI_PORT": strconv.Itoa(n.apiPort),
-		"STKCLI_INSECURE": "true", "API": n.address(n.apiPort), "HTTP": n.address(n.httpPort), "HTTPS": n.address(n.httpsPort),
-		"KEY": n.settings["secretsEncryptionKey"],
+		"CONFIG": n.ConfigFile(), "NODE_KEY": n.PSK, "STKCLI_NODE": "127.0.0.1", "STKCLI_PORT": strconv.Itoa(n.APIPort),
+		"STKCLI_INSECURE": "true", "API": n.Address(n.APIPort), "HTTP": n.Address(n.HTTPPort), "HTTPS": n.Address(n.HTTPSPort),
+		"KEY": n.Settings["secretsEncryptionKey"],
 	} {
 		ts.Setenv(name, value)
 	}
@@ -117,19 +117,19 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	if w.node == nil {
 		scriptConfigure(ts, false, nil)
 	}
-	ts.Check(w.node.launch())
-	ts.Check(w.node.open())
-	ts.Check(w.node.settled())
+	ts.Check(w.node.Launch())
+	ts.Check(w.node.Open())
+	ts.Check(w.node.Settled())
 }
 
 func scriptStop(ts *testscript.TestScript, _ bool, _ []string) {
-	ts.Check(worldOf(ts).node.stop())
-	ts.Check(worldOf(ts).node.clean())
+	ts.Check(worldOf(ts).node.Stop())
+	ts.Check(worldOf(ts).node.Clean())
 }
 
 func scriptKill(ts *testscript.TestScript, _ bool, _ []string) {
-	worldOf(ts).node.kill()
-	ts.Check(worldOf(ts).node.clean())
+	worldOf(ts).node.Kill()
+	ts.Check(worldOf(ts).node.Clean())
 }
 
 func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
@@ -155,17 +155,17 @@ func scriptFetch(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: fetch STATUS URL")
 	}
-	v := newVisitor(worldOf(ts).node)
-	defer v.close()
-	p, err := v.get(args[1])
+	v := cluster.NewVisitor(worldOf(ts).node)
+	defer v.Close()
+	p, err := v.Get(args[1])
 	ts.Check(err)
-	_, _ = ts.Stdout().Write(p.body)
-	fmt.Fprintf(ts.Stderr(), "HTTP/%d %d\n", p.proto, p.status)
-	for name := range p.header {
-		fmt.Fprintf(ts.Stderr(), "%s: %s\n", name, p.header.Get(name))
+	_, _ = ts.Stdout().Write(p.Body)
+	fmt.Fprintf(ts.Stderr(), "HTTP/%d %d\n", p.Proto, p.Status)
+	for name := range p.Header {
+		fmt.Fprintf(ts.Stderr(), "%s: %s\n", name, p.Header.Get(name))
 	}
-	if strconv.Itoa(p.status) != args[0] {
-		ts.Fatalf("%s: status %d, not %s", args[1], p.status, args[0])
+	if strconv.Itoa(p.Status) != args[0] {
+		ts.Fatalf("%s: status %d, not %s", args[1], p.Status, args[0])
 	}
 }
 
@@ -173,9 +173,9 @@ func scriptWaitFor(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: waitfor TEXT PROGRAM ARG...")
 	}
-	ts.Check(poll(20*time.Second, "wait for "+args[0], func() error {
+	ts.Check(cluster.Poll(20*time.Second, "wait for "+args[0], func() error {
 		cmd := exec.Command(filepath.Join(worldOf(ts).bin, args[1]), args[2:]...)
-		cmd.Env = cleanEnv("HOME="+ts.Getenv("HOME"), "NODE_KEY="+ts.Getenv("NODE_KEY"), "STKCLI_NODE="+ts.Getenv("API"), "STKCLI_INSECURE=true")
+		cmd.Env = cluster.CleanEnv("HOME="+ts.Getenv("HOME"), "NODE_KEY="+ts.Getenv("NODE_KEY"), "STKCLI_NODE="+ts.Getenv("API"), "STKCLI_INSECURE=true")
 		out, err := cmd.CombinedOutput()
 		if !strings.Contains(string(out), args[0]) {
 			return fmt.Errorf("%v\n%s", err, out)
@@ -216,39 +216,18 @@ func scriptReplace(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(strings.ReplaceAll(text, args[0], args[1])), 0o600))
 }
 
-// canMount tells whether a tmpfs can be mounted, by doing so.
-func canMount(t *testing.T) bool {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		return false
-	}
-	return unix.Unmount(dir, 0) == nil
-}
-
 func scriptTmpfs(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
-	ts.Check(os.MkdirAll(dir, 0o700))
-	ts.Check(unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700,size="+args[1]))
+	ts.Check(cluster.MountDisk(dir, args[1]))
 	worldOf(ts).mounts = append(worldOf(ts).mounts, dir)
 }
 
-// ballast is the file that takes the space of a disk.
-const ballast = ".ballast"
-
 func scriptFill(ts *testscript.TestScript, _ bool, args []string) {
-	f, err := os.OpenFile(filepath.Join(ts.MkAbs(args[0]), ballast), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	ts.Check(err)
-	defer f.Close()
-	for block := make([]byte, 4096); err == nil; {
-		_, err = f.Write(block)
-	}
-	if !errors.Is(err, unix.ENOSPC) {
-		ts.Fatalf("%v", err)
-	}
+	ts.Check(cluster.FillDisk(ts.MkAbs(args[0])))
 }
 
 func scriptUnfill(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(os.Remove(filepath.Join(ts.MkAbs(args[0]), ballast)))
+	ts.Check(cluster.FreeDisk(ts.MkAbs(args[0])))
 }
 
 func scriptArchive(ts *testscript.TestScript, neg bool, args []string) {
@@ -267,7 +246,7 @@ func TestScripts_AllAreThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"W28-W69-configuration", "story", "W53-wrong-key", "W9-W16-state-faults", "W46-W51-archives", "W14-W32-manifest", "W70-folder", "busy-port", "disk-full", "init"} {
+	for _, want := range []string{"W28-W69-configuration", "story", "W53-wrong-key", "W9-W16-state-faults", "W46-W51-archives", "W14-W32-manifest", "W70-folder", "signing", "versions", "busy-port", "disk-full", "init"} {
 		if !slices.Contains(files, filepath.Join("testdata", "script", want+".txtar")) {
 			t.Errorf("the scenario %s is missing", want)
 		}

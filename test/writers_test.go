@@ -11,6 +11,7 @@ import (
 
 	"statiko/api"
 	"statiko/state"
+	"statiko/test/cluster"
 )
 
 // Eight clients add sites at the same time (weaknesses W3 and W58 of the earlier program): none is lost, a name that
@@ -33,7 +34,7 @@ func TestW3_EightWritersLoseNothing(t *testing.T) {
 	)
 	for w := range writers {
 		all.Go(func() {
-			c := n.client()
+			c := n.Client()
 			defer c.Close()
 			added := func(domain string, err error) {
 				if err != nil {
@@ -88,14 +89,14 @@ func TestW3_EightWritersLoseNothing(t *testing.T) {
 		t.Errorf("lost: %v", want)
 	}
 
-	if err := poll(60*time.Second, "certificates of all sites", n.settled); err != nil {
+	if err := cluster.Poll(60*time.Second, "certificates of all sites", n.Settled); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d sites with certificates after %s", len(got), time.Since(began).Round(time.Millisecond))
-	v := visit(t, n)
+	v := cluster.Visit(t, n)
 	serials := map[string]string{}
 	for _, s := range got {
-		cert, err := n.certificateOf(s.Domain)
+		cert, err := n.CertificateOf(s.Domain)
 		if err != nil {
 			t.Fatalf("%s: %v", s.Domain, err)
 		}
@@ -111,7 +112,7 @@ func TestW3_EightWritersLoseNothing(t *testing.T) {
 		serials[serial] = s.Domain
 	}
 	for i := 0; i < sites; i += sites / 20 {
-		v.mustGet(t, 200, fmt.Sprintf("https://s%04d.example.org/", i))
+		v.MustGet(t, 200, fmt.Sprintf("https://s%04d.example.org/", i))
 	}
 	t.Logf("%d sites answered after %s", len(got), time.Since(began).Round(time.Millisecond))
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"statiko/state"
 )
@@ -56,6 +58,28 @@ var guardTests = []test{
 			}
 		}
 		t.Logf("the user was first %d times, the removal %d times", used, gone)
+	}},
+	{"WhatASiteCanGoBackToIsInUse", func(t *testing.T, h *Harness) {
+		older, newer := app("older"), app("newer")
+		put(t, h.Store, older, newer)
+		s := site("user.test")
+		s.Deploy(older, nil, time.Now(), 2)
+		s.Deploy(newer, older, time.Now(), 2)
+		calls := 0
+		_, err := h.Store.Update(context.Background(), func(d *state.Draft) error {
+			if calls++; calls == 1 {
+				put(t, h.Store, s) // somebody starts to use it after the draft was made
+			}
+			return d.Delete(older.Key())
+		})
+		wantErr(t, err, state.ErrInUse)
+		if !strings.Contains(err.Error(), "user.test (to go back to)") {
+			t.Errorf("the refusal is %q; want it to say why", err)
+		}
+		s = s.Clone()
+		s.History = s.History[:1]
+		put(t, h.Store, s)
+		remove(t, h.Store, older.Key())
 	}},
 	{"UsersOfOneObjectDoNotDisturbEachOther", func(t *testing.T, h *Harness) {
 		put(t, h.Store, app("app"), certificate("cert"))

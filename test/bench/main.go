@@ -49,6 +49,7 @@ var measurements = [...]measurement{
 	{"e", "self-signed pairs per second", measurePairs},
 	{etcdPart, "the store on etcd beside etcd's own client", measureEtcd},
 	{nodesPart, "certificates in a cluster", measureNodes},
+	{bundlesPart, "bundles in a cluster", measureBundles},
 	{dhPart, "Diffie-Hellman parameters beside openssl", measureDH},
 	{objectsPart, "bundles in an object store", measureObjects},
 }

@@ -34,6 +34,7 @@ auth:
     enabled: true
     key: {{.PSK}}
 secretsEncryptionKey: "{{.Key}}"
+drainDelay: 0
 {{with .Cluster}}cluster:
   advertise: 127.0.0.1:{{$.API}}
 state:
@@ -41,19 +42,15 @@ state:
   etcd:
     address: [{{range .Endpoints}}"{{.}}", {{end}}]
     keyPrefix: {{.Prefix}}
-repo:
-  type: local
-  local:
-    path: {{.Repo}}
 {{else}}state:
   store: file
   file:
     path: {{.Dir}}/state.json
-repo:
+{{end}}repo:
   type: local
   local:
     path: {{.Dir}}/repo
-{{end}}webserver: builtin
+webserver: builtin
 web:
   httpAddress: 127.0.0.1:{{.HTTP}}
   httpsAddress: 127.0.0.1:{{.HTTPS}}
@@ -72,10 +69,10 @@ log:
 // shared is what the nodes of a cluster have in common.
 type shared struct {
 	Endpoints []string
-	// Prefix is that of etcd's keys, Repo the folder of the bundles.
-	Prefix, Repo string
-	// key seals secrets.
-	key string
+	// Prefix is that of etcd's keys.
+	Prefix string
+	// key seals secrets, psk is for the API.
+	key, psk string
 }
 
 // newNode writes the configuration of a node in a new folder below b.dir. It does not start it.
@@ -91,7 +88,7 @@ func (b *bench) newNodeOf(cluster *shared, name string) (*node, error) {
 	n.configFile = filepath.Join(n.dir, "node-config.yaml")
 	key := config.NewEncryptionKey()
 	if cluster != nil {
-		key = cluster.key
+		key, n.psk = cluster.key, cluster.psk
 	}
 	var text bytes.Buffer
 	if err := nodeConfig.Execute(&text, map[string]any{

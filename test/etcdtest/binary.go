@@ -36,13 +36,20 @@ var binary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv(envBinary); path != "" {
 		return path, nil
 	}
-	return built("etcd", serverPackage)
+	return programs.Built("etcd", "etcd", serverPackage)
 })
 
-var tool = sync.OnceValues(func() (string, error) { return built("etcdutl", toolPackage) })
+var tool = sync.OnceValues(func() (string, error) { return programs.Built("etcd", "etcdutl", toolPackage) })
 
-// built returns the path of a program of the module in test/etcd.
-func built(name, pkg string) (string, error) { return programs.Built("etcd", name, pkg) }
+// Older returns the path of an older etcd server, of the module in test/etcd35 ("3.5") or test/etcd36 ("3.6").
+func Older(t testing.TB, version string) string {
+	t.Helper()
+	path, err := programs.Built("etcd"+strings.ReplaceAll(version, ".", ""), "etcd", serverPackage)
+	if err != nil {
+		t.Fatalf("etcd's server %s: %v", version, err)
+	}
+	return path
+}
 
 // help is what the binary says about its flags.
 var help = sync.OnceValue(func() string {

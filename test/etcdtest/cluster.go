@@ -30,6 +30,8 @@ type Options struct {
 	Flags []string
 	// Durable keeps fsync, without which a member is much faster and survives everything but the machine's end.
 	Durable bool
+	// Program is the server to run, as [Older] returns it; "" means that of [Binary].
+	Program string
 }
 
 // Cluster is a number of members that run.
@@ -103,7 +105,7 @@ func start(folder string, o Options) (*Cluster, error) {
 	var initial []string
 	for i := range o.Members {
 		m := &Member{
-			cluster: c, name: fmt.Sprintf("m%d", i), data: filepath.Join(folder, fmt.Sprintf("m%d", i)),
+			cluster: c, program: o.Program, name: fmt.Sprintf("m%d", i), data: filepath.Join(folder, fmt.Sprintf("m%d", i)),
 			client: fmt.Sprintf("%s://127.0.0.1:%d", scheme, ports[2*i]), peer: fmt.Sprintf("http://127.0.0.1:%d", ports[2*i+1]),
 		}
 		initial = append(initial, m.name+"="+m.peer)
@@ -150,6 +152,9 @@ func (c *Cluster) Endpoints() []string {
 	}
 	return urls
 }
+
+// Members returns all members.
+func (c *Cluster) Members() []*Member { return c.members }
 
 // Member returns the member with the index, from 0.
 func (c *Cluster) Member(i int) *Member { return c.members[i] }

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"testing"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"statiko/test/programs"
 )
 
@@ -17,6 +19,8 @@ type Member struct {
 	// client and peer are URLs, initial names all members.
 	client, peer, initial string
 	auth                  bool
+	// program is the server's path; "" means that of [Binary].
+	program string
 	// process is nil while the member does not run.
 	process *programs.Process
 	// extra are the flags of the last Restart.
@@ -26,13 +30,21 @@ type Member struct {
 // Endpoint returns the member's client URL.
 func (m *Member) Endpoint() string { return m.client }
 
+// Name returns the member's name.
+func (m *Member) Name() string { return m.name }
+
+// Log returns the path of the member's log.
+func (m *Member) Log() string { return m.logPath() }
+
 func (m *Member) logPath() string { return m.data + ".log" }
 
 // start starts the process. It dies with this one, however that ends.
 func (m *Member) start() error {
-	path, err := binary()
-	if err != nil {
-		return err
+	path, err := m.program, error(nil)
+	if path == "" {
+		if path, err = binary(); err != nil {
+			return err
+		}
 	}
 	// etcd takes its flags from the environment too.
 	m.process, err = programs.Start(m.logPath(), []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, path, m.arguments()...)
@@ -71,6 +83,21 @@ func (m *Member) kill() {
 
 // Kill ends the member at once, as a crash does.
 func (m *Member) Kill() { m.kill() }
+
+// Running tells whether the member was started and not killed since.
+func (m *Member) Running() bool { return m.running() }
+
+// Replace ends the member with SIGTERM and starts it again with another server, as [Older] returns it, or with that of
+// [Binary] if the path is "". It does not wait; see [Cluster.AwaitReady].
+func (m *Member) Replace(t testing.TB, program string) {
+	t.Helper()
+	m.mustRun(t)
+	m.process.Terminate(t, startTimeout)
+	m.process, m.program = nil, program
+	if err := m.start(); err != nil {
+		t.Fatalf("start etcd %s: %v", m.name, err)
+	}
+}
 
 // Stop freezes the member: its connections stay open and nobody answers.
 func (m *Member) Stop(t testing.TB) {
@@ -200,3 +227,6 @@ func (m *Member) mustNotRun(t testing.TB) {
 
 // lastLog returns the last lines of the member's log.
 func (m *Member) lastLog(lines int) string { return programs.LastLog(m.logPath(), lines) }
+
+// Client returns a client of this member alone, which the caller closes.
+func (m *Member) Client() (*clientv3.Client, error) { return m.cluster.open(m.client) }

@@ -72,10 +72,25 @@ const endTimeout = 10 * time.Second
 // End asks the process to end, and kills it if it does not in time.
 func (p *Process) End() {
 	_ = p.process.Signal(syscall.SIGTERM) // it may have ended by itself
+	timer := time.NewTimer(endTimeout)
+	defer timer.Stop()
 	select {
 	case <-p.exited:
-	case <-time.After(endTimeout):
+	case <-timer.C:
 		p.Kill()
+	}
+}
+
+// Terminate ends the process with SIGTERM and waits for its end, at most so long.
+func (p *Process) Terminate(t testing.TB, timeout time.Duration) {
+	t.Helper()
+	p.signal(t, syscall.SIGTERM)
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+	case <-timer.C:
+		t.Fatalf("the process %d runs on after SIGTERM", p.process.Pid)
 	}
 }
 

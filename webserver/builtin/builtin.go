@@ -31,12 +31,15 @@ type Options struct {
 	// HTTPS are listeners for TLS; they accept plain connections, TLS is added here. The server closes them.
 	HTTPS []net.Listener
 
-	// NodeHandler answers /status, /status/…, /info and /.well-known/acme-challenge/… on hosts that are no site,
-	// and /.well-known/acme-challenge/… on every site, over HTTP and HTTPS. nil answers 404.
+	// NodeHandler answers /status, /status/…, /info, /healthz, /readyz and /.well-known/acme-challenge/… on hosts
+	// that are no site, and /.well-known/acme-challenge/… on every site, over HTTP and HTTPS. nil answers 404.
 	NodeHandler http.Handler
 	// NodeCertificate gives the certificate for server names that are no site. If it is nil or returns nil, such
 	// handshakes fail with the alert unrecognized_name.
 	NodeCertificate func() *tls.Certificate
+	// HangUp tells whether connections are to be closed after the answer that is being given, so that visitors who
+	// come through a load balancer go elsewhere. nil means never.
+	HangUp func() bool
 
 	// PublicHTTPSPort stands in redirects to HTTPS; 0 and 443 leave it out.
 	PublicHTTPSPort int

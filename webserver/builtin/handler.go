@@ -28,6 +28,9 @@ func (s *Server) guarded(h http.Handler) http.Handler {
 			}
 			panic(http.ErrAbortHandler) // net/http ends the stream or the connection, silently
 		}()
+		if s.opt.HangUp != nil && s.opt.HangUp() {
+			w.Header()["Connection"] = closing[:] // over HTTP/2, net/http makes a GOAWAY of it
+		}
 		h.ServeHTTP(w, r)
 	})
 }

@@ -81,7 +81,11 @@ const challengePrefix = "/.well-known/acme-challenge/"
 
 // nodePath tells whether a path belongs to the node on hosts that are no site. A path that is not clean never does.
 func nodePath(p string) bool {
-	if p == "/status" || p == "/info" || challengePath(p) {
+	switch p {
+	case "/status", "/info", "/healthz", "/readyz":
+		return true
+	}
+	if challengePath(p) {
 		return true
 	}
 	clean, ok := cleanPath(p)

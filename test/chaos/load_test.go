@@ -1,0 +1,162 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"statiko/test/cluster"
+	"statiko/test/etcdtest"
+	"statiko/test/history"
+)
+
+// All nodes are restarted one after the other under 1,000 visits a second, which go to another node if one does not
+// answer, as a balancer does: every visit is answered, and with the right page.
+func TestChaos_NodesRestartedUnderVisitors(t *testing.T) {
+	Wanted(t)
+	bin := filepath.Join(t.TempDir(), "fast")
+	cluster.Must(t, cluster.Build(bin))
+	s := NewScene(t, cluster.Start(t, cluster.Options{Bin: bin, Nodes: 3, Links: true, Etcd: etcdtest.Options{Members: 3}}), Seed(t))
+	const rate, visitors = 1000, 50
+	var visits, retries atomic.Int64
+	var longest atomic.Int64
+	load := Usual()
+	load.Writers, load.Operators = 2, 1
+	began := time.Now()
+	s.Round(load, func() {
+		ctx, stop := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer stop()
+		for i := range visitors {
+			all.Go(func() {
+				to := make([]*cluster.Visitor, len(s.Nodes))
+				for j, n := range s.Nodes {
+					to[j] = cluster.NewVisitor(n)
+					defer to[j].Close()
+				}
+				ticker := time.NewTicker(visitors * time.Second / rate)
+				defer ticker.Stop()
+				for number := i; ; number++ {
+					select {
+					case <-ctx.Done():
+						return
+					case <-ticker.C:
+					}
+					from := time.Now()
+					tries, err := balanced(to, number)
+					if err != nil {
+						s.events.fault("a visit: %v", err)
+						return
+					}
+					visits.Add(1)
+					retries.Add(int64(tries - 1))
+					longest.Store(max(longest.Load(), int64(time.Since(from))))
+				}
+			})
+		}
+		s.pause(2*time.Second, 3*time.Second)
+		s.rollingRestart()
+		s.rollingRestart()
+		s.pause(2*time.Second, 3*time.Second)
+	})
+	t.Logf("%d visits in %s (%.0f a second), %d of them at another node, the slowest after %s", visits.Load(), time.Since(began).Round(time.Second),
+		float64(visits.Load())/time.Since(began).Seconds(), retries.Load(), time.Duration(longest.Load()).Round(time.Millisecond))
+}
+
+// balanced asks one node after the other for the steady site, once each. An answer must be the right one.
+func balanced(to []*cluster.Visitor, first int) (tries int, err error) {
+	for tries = 1; tries <= len(to); tries++ {
+		p, e := to[(first+tries)%len(to)].Get("https://" + Steady + "/")
+		if e != nil {
+			err = e
+			continue
+		}
+		if p.Status != 200 || !bytes.Equal(p.Body, steadyPage) {
+			return tries, fmt.Errorf("status %d, %.60q", p.Status, p.Body)
+		}
+		return tries, nil
+	}
+	return tries, fmt.Errorf("no node answered: %w", err)
+}
+
+// Two thousand names flap: sixteen writers add and remove them through all nodes without a pause.
+func TestChaos_ThousandsOfSitesFlap(t *testing.T) {
+	Wanted(t)
+	s := newScene(t, Seed(t))
+	load := Load{Writers: 16, Pause: time.Millisecond, Groups: 500, Names: 4}
+	s.Round(load, func() {
+		sites := history.Sites{}
+		for group := 1; group < load.Groups; group++ {
+			for number := range 2 {
+				sites[history.Name(s.Prefix(), group, number)] = []string{history.Alias(s.Prefix(), group, number)}
+			}
+		}
+		s.Restore(-2, s.Nodes[1], s.Nodes[1].API(t), sites)
+		s.pause(20*time.Second, 25*time.Second)
+	})
+}
+
+// Four operators restore whole states through all nodes at once, while others change sites: each restore is whole, the
+// last one wins, and no acknowledged change after it is lost.
+func TestChaos_OperatorsRestoreAtOnce(t *testing.T) {
+	Wanted(t)
+	s := newScene(t, Seed(t))
+	load := Load{Writers: 6, Pause: 10 * time.Millisecond, Operators: 4, Rest: 150 * time.Millisecond, Groups: 8, Names: 5}
+	s.Round(load, func() { s.pause(15*time.Second, 20*time.Second) })
+	if n := s.calls.Counts()["restore ok"]; n < 10 {
+		t.Errorf("only %d restores", n)
+	}
+}
+
+// A node's data folder is on a disk that is full for a while: it serves on and takes changes that need no disk, refuses a
+// bundle with the reason, and is as good as before when there is space again.
+func TestChaos_ANodesDiskIsFull(t *testing.T) {
+	Wanted(t)
+	if !cluster.CanMount(t) {
+		t.Skip("a small disk can be mounted by root only")
+	}
+	c := cluster.New(t, cluster.Options{Bin: built(t), Nodes: 2, Links: true})
+	n := c.Nodes[1]
+	disk := filepath.Join(n.Dir, "disk")
+	cluster.Must(t, cluster.MountDisk(disk, "16m"))
+	t.Cleanup(func() {
+		cluster.Must(t, n.End())
+		cluster.Unmount(disk)
+	})
+	n.Settings["appRoot"] = filepath.Join(disk, "data")
+	cluster.Must(t, n.Write())
+	c.Start(t)
+	s := NewScene(t, c, Seed(t))
+	s.Round(Usual(), func() {
+		cluster.Must(t, cluster.FillDisk(disk))
+		s.events.say("the disk of %s is full", n.Name())
+		s.pause(3*time.Second, 5*time.Second)
+		app := cluster.Zip(map[string][]byte{"index.html": bytes.Repeat([]byte("x"), 1<<20)})
+		out := filepath.Join(t.TempDir(), "app.zip")
+		cluster.Must(t, os.WriteFile(out, app, 0o600))
+		text, exit := n.TryStkcli(t, "app", "upload", "-a", "large", "-f", out)
+		if exit == 0 || !bytes.Contains([]byte(text), []byte("space")) && !bytes.Contains([]byte(text), []byte("disk")) {
+			t.Errorf("an upload to a full disk: exit code %d\n%s", exit, text)
+		}
+		s.events.say("an upload to the full disk: exit code %d: %s", exit, text)
+		s.minds.disturb(n)
+		n.Kill()
+		cluster.Must(t, n.Launch())
+		s.events.say("%s is started again with its disk full", n.Name())
+		cluster.Must(t, n.Open())
+		cluster.Must(t, cluster.Poll(cluster.StartTimeout, n.Name()+" serves with its disk full", func() error { return steady(n) }))
+		s.minds.calm(n, true)
+		s.pause(2*time.Second, 3*time.Second)
+		cluster.Must(t, cluster.FreeDisk(disk))
+		s.events.say("the disk of %s has space again", n.Name())
+		s.pause(time.Second, 2*time.Second)
+	})
+	n.Stkcli(t, "app", "list")
+}

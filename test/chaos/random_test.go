@@ -1,0 +1,25 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	"statiko/test/cluster"
+	"statiko/test/etcdtest"
+)
+
+// newScene starts three nodes, each behind lines of its own, and an etcd of three members.
+func newScene(t testing.TB, seed uint64, settings ...string) *Scene {
+	t.Helper()
+	return NewScene(t, cluster.Start(t, cluster.Options{
+		Bin: built(t), Nodes: 3, Links: true, Etcd: etcdtest.Options{Members: 3}, Settings: settings,
+	}), seed)
+}
+
+// All faults come, in an order that the seed decides, one of nodes and one of etcd at a time, while clients change and restore
+// sites through all nodes.
+func TestChaos_Random(t *testing.T) {
+	Wanted(t)
+	seed := Seed(t)
+	newScene(t, seed).Random(Usual(), Faults(), Time(t, 90*time.Second))
+}
