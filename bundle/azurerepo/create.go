@@ -5,10 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
@@ -82,7 +80,7 @@ func (r *Repository) absent(ctx context.Context, name string) (*blob.AccessCondi
 
 // isMine tells whether a blob came with the upload. It is asked also after ctx has ended, for a moment.
 func (r *Repository) isMine(ctx context.Context, name, upload string) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ctx, cancel := objectstore.LastWord(ctx)
 	defer cancel()
 	now, err := r.head(ctx, name)
 	if errors.Is(err, bundle.ErrNotFound) {
@@ -100,7 +98,7 @@ func (r *Repository) put(ctx context.Context, name string, file *os.File, size i
 		return r.putBlocks(ctx, name, file, size, stored, condition)
 	}
 	return r.do(ctx, func(ctx context.Context, moved func()) error {
-		_, err := r.blob(name).Upload(ctx, section(file, 0, size, moved), &blockblob.UploadOptions{
+		_, err := r.blob(name).Upload(ctx, objectstore.NewSection(file, 0, size, moved), &blockblob.UploadOptions{
 			Metadata: encode(stored), AccessConditions: condition, HTTPHeaders: &blob.HTTPHeaders{BlobContentType: &contentType},
 		})
 		return err
@@ -119,7 +117,7 @@ func (r *Repository) putBlocks(ctx context.Context, name string, file *os.File, 
 		offset := int64(i) * blockSize
 		sending.Go(func() error {
 			return r.do(each, func(ctx context.Context, moved func()) error {
-				_, err := r.blob(name).StageBlock(ctx, ids[i], section(file, offset, min(blockSize, size-offset), moved), nil)
+				_, err := r.blob(name).StageBlock(ctx, ids[i], objectstore.NewSection(file, offset, min(blockSize, size-offset), moved), nil)
 				return err
 			})
 		})
@@ -134,23 +132,6 @@ func (r *Repository) putBlocks(ctx context.Context, name string, file *os.File, 
 		return err
 	})
 }
-
-// section reads a part of a file, which stays open. It tells of what moves.
-func section(file *os.File, offset, length int64, moved func()) io.ReadSeekCloser {
-	return &progress{io.NewSectionReader(file, offset, length), moved}
-}
-
-type progress struct {
-	*io.SectionReader
-	moved func()
-}
-
-func (p *progress) Read(b []byte) (int, error) {
-	p.moved()
-	return p.SectionReader.Read(b)
-}
-
-func (*progress) Close() error { return nil }
 
 // isTaken tells whether the condition of an upload did not hold, or whether another upload of the name has ended and
 // taken the blocks of this one with it.

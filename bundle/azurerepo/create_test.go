@@ -1,11 +1,11 @@
 package azurerepo
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
 	"statiko/bundle"
+	"statiko/bundle/objectstore"
 	"statiko/bundle/repotest"
 	"statiko/test/objecttest"
 )
@@ -38,18 +39,11 @@ func putRaw(t testing.TB, r *Repository, name, text string, metadata map[string]
 	for key, value := range metadata {
 		values[key] = &value
 	}
-	body := section(nil, 0, 0, func() {})
-	if text != "" {
-		body = nopCloser{bytes.NewReader([]byte(text))}
-	}
+	body := objectstore.NewSection(strings.NewReader(text), 0, int64(len(text)), func() {})
 	if _, err := r.blob(name).Upload(t.Context(), body, &blockblob.UploadOptions{Metadata: values}); err != nil {
 		t.Fatal(err)
 	}
 }
-
-type nopCloser struct{ io.ReadSeeker }
-
-func (nopCloser) Close() error { return nil }
 
 // A blob of no bytes, as a broken program leaves it, counts as missing, and does not keep the name from being used.
 func createNoBytesCountAsMissing(t *testing.T, s objecttest.Azure) {

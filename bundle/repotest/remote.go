@@ -40,7 +40,7 @@ type Remote struct {
 }
 
 // quick is a policy for tests, in which servers are away on purpose.
-var quick = objectstore.Policy{Patience: time.Minute, Stall: 10 * time.Second, Pause: 20 * time.Millisecond, PauseMax: 200 * time.Millisecond}
+var quick = objectstore.Policy{Patience: time.Minute, Stall: 10 * time.Second, Pause: 50 * time.Millisecond, PauseMax: 2 * time.Second}
 
 // RunRemote runs the suite of what repositories on servers promise when those, or the way to them, fail. start is called
 // once a test.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"time"
@@ -82,18 +81,13 @@ func (r *Repository) create(ctx context.Context, name string, upload *bundle.Spo
 
 // isMine tells whether an object came with the upload. It is asked also after ctx has ended, for a moment.
 func (r *Repository) isMine(ctx context.Context, name, upload string) (bool, error) {
-	ctx, cancel := lastWord(ctx)
+	ctx, cancel := objectstore.LastWord(ctx)
 	defer cancel()
 	now, err := r.head(ctx, name)
 	if errors.Is(err, bundle.ErrNotFound) {
 		return false, nil
 	}
 	return err == nil && now.Upload == upload, err
-}
-
-// lastWord returns a context for what is left to do when ctx has ended.
-func lastWord(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
 
 // take waits until no other upload of this process is about to take the name.
@@ -130,7 +124,7 @@ func (r *Repository) put(ctx context.Context, name string, file *os.File, size i
 	}
 	options.UserMetadata = stored.Encode()
 	return r.do(ctx, func(ctx context.Context, moved func()) error {
-		_, err := r.client.PutObject(ctx, r.o.Bucket, name, section(file, 0, size, moved), size, "", "", options)
+		_, err := r.client.PutObject(ctx, r.o.Bucket, name, objectstore.NewSection(file, 0, size, moved), size, "", "", options)
 		return err
 	})
 }
@@ -141,7 +135,7 @@ func (r *Repository) putParts(ctx context.Context, name string, file *os.File, s
 	return r.multipart(ctx, name, stored, condition, size, partSize, func(ctx context.Context, id string, n int, offset, length int64) (minio.CompletePart, error) {
 		var part minio.ObjectPart
 		err := r.do(ctx, func(ctx context.Context, moved func()) (err error) {
-			part, err = r.client.PutObjectPart(ctx, r.o.Bucket, name, id, n, section(file, offset, length, moved), length, minio.PutObjectPartOptions{})
+			part, err = r.client.PutObjectPart(ctx, r.o.Bucket, name, id, n, objectstore.NewSection(file, offset, length, moved), length, minio.PutObjectPartOptions{})
 			return err
 		})
 		return minio.CompletePart{PartNumber: n, ETag: part.ETag}, err
@@ -193,7 +187,7 @@ const completeTimeout = 5 * time.Minute
 // abort removes the parts of an upload. A part that was on its way when the upload ended may arrive after that, so it
 // is looked for once more. What cannot be removed is removed at a later start.
 func (r *Repository) abort(ctx context.Context, name, id string) {
-	ctx, cancel := lastWord(ctx)
+	ctx, cancel := objectstore.LastWord(ctx)
 	defer cancel()
 	for pause := 100 * time.Millisecond; ; pause *= 2 {
 		err := r.do(ctx, func(ctx context.Context, _ func()) error {
@@ -214,21 +208,6 @@ func (r *Repository) abort(ctx context.Context, name, id string) {
 		}
 		return
 	}
-}
-
-// section reads a part of a file. It can seek, and tells of what moves.
-func section(file *os.File, offset, length int64, moved func()) io.ReadSeeker {
-	return &progress{io.NewSectionReader(file, offset, length), moved}
-}
-
-type progress struct {
-	*io.SectionReader
-	moved func()
-}
-
-func (p *progress) Read(b []byte) (int, error) {
-	p.moved()
-	return p.SectionReader.Read(b)
 }
 
 // Clean removes the parts of uploads that a crash left. Those of running uploads are younger.

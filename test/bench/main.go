@@ -51,6 +51,7 @@ var measurements = [...]measurement{
 	{nodesPart, "certificates in a cluster", measureNodes},
 	{bundlesPart, "bundles in a cluster", measureBundles},
 	{dhPart, "Diffie-Hellman parameters beside openssl", measureDH},
+	{objectsPart, "bundles in an object store", measureObjects},
 }
 
 // bench is one run of the program.

@@ -229,17 +229,6 @@ func NewNode(t testing.TB, bin string, settings ...string) *Node {
 	return n
 }
 
-// TryStatiko runs the node's program with the node's configuration, such as with "check", and returns what it printed and
-// its exit code.
-func (n *Node) TryStatiko(t testing.TB, args ...string) (out string, exit int) {
-	t.Helper()
-	p, err := StartProcess(n.Dir, filepath.Join(t.TempDir(), "statiko"), CleanEnv("HOME="+n.Dir, "GO_ENV=production"),
-		filepath.Join(n.Bin, "statiko"), append(args, "--config", n.ConfigFile())...)
-	Must(t, err)
-	<-p.Ended
-	return string(p.Log()), p.Cmd.ProcessState.ExitCode()
-}
-
 // Stkcli runs stkcli against the node, and returns what it printed. It must exit with 0.
 func (n *Node) Stkcli(t testing.TB, args ...string) string {
 	t.Helper()

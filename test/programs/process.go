@@ -66,6 +66,21 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
+// endTimeout is how long a process may take to end when it is asked to.
+const endTimeout = 10 * time.Second
+
+// End asks the process to end, and kills it if it does not in time.
+func (p *Process) End() {
+	_ = p.process.Signal(syscall.SIGTERM) // it may have ended by itself
+	timer := time.NewTimer(endTimeout)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+	case <-timer.C:
+		p.Kill()
+	}
+}
+
 // Terminate ends the process with SIGTERM and waits for its end, at most so long.
 func (p *Process) Terminate(t testing.TB, timeout time.Duration) {
 	t.Helper()
@@ -76,19 +91,6 @@ func (p *Process) Terminate(t testing.TB, timeout time.Duration) {
 	case <-p.exited:
 	case <-timer.C:
 		t.Fatalf("the process %d runs on after SIGTERM", p.process.Pid)
-	}
-}
-
-// endTimeout is how long a process may take to end when it is asked to.
-const endTimeout = 10 * time.Second
-
-// End asks the process to end, and kills it if it does not in time.
-func (p *Process) End() {
-	_ = p.process.Signal(syscall.SIGTERM) // it may have ended by itself
-	select {
-	case <-p.exited:
-	case <-time.After(endTimeout):
-		p.Kill()
 	}
 }
 
