@@ -32,6 +32,9 @@ import (
 type Options struct {
 	// Version is the program's, for people.
 	Version string
+	// Inherited are ports that somebody opened for the node, such as systemd, in place of those in the configuration:
+	// "api", "http" and "https". The node closes them.
+	Inherited map[string]net.Listener
 	// SearchDH searches for DH parameters; nil does it in this process. See [dhparams.Child].
 	SearchDH func(context.Context, dhparams.Options) (*dhparams.Params, error)
 	// Log may be nil.
@@ -40,8 +43,9 @@ type Options struct {
 
 // Node is one node. Make it with New.
 type Node struct {
-	config *config.Config
-	log    *zap.Logger
+	config    *config.Config
+	log       *zap.Logger
+	inherited map[string]net.Listener
 
 	keyring     *secret.Keyring
 	store       state.Store
@@ -85,7 +89,10 @@ func New(c *config.Config, o Options) (_ *Node, err error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	n := &Node{config: c, log: o.Log}
+	n := &Node{config: c, log: o.Log, inherited: o.Inherited}
+	for name, l := range o.Inherited {
+		n.onClose("the inherited port "+name, closeListener(l))
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -117,7 +124,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 		return err
 	}
 	n.onClose("the repository", closeRepository(n.library.Repository))
-	if n.apiListener, err = listen(net.JoinHostPort(c.BindAddress, fmt.Sprint(c.Port)), "port"); err != nil {
+	if n.apiListener, err = n.listen("api", net.JoinHostPort(c.BindAddress, fmt.Sprint(c.Port)), "port"); err != nil {
 		return err
 	}
 	n.onClose("the API's listener", closeListener(n.apiListener))

@@ -140,11 +140,11 @@ func (n *Node) openWebServer() (webserver.Server, error) {
 	if c.WebServer != "builtin" {
 		return nil, fmt.Errorf("webserver: %q is not a web server of this version", c.WebServer)
 	}
-	plain, err := listen(c.Web.HTTPAddress, "web.httpAddress")
+	plain, err := n.listen("http", c.Web.HTTPAddress, "web.httpAddress")
 	if err != nil {
 		return nil, err
 	}
-	secure, err := listen(c.Web.HTTPSAddress, "web.httpsAddress")
+	secure, err := n.listen("https", c.Web.HTTPSAddress, "web.httpsAddress")
 	if err != nil {
 		return nil, errors.Join(err, plain.Close())
 	}
@@ -164,6 +164,14 @@ func (n *Node) openWebServer() (webserver.Server, error) {
 	}
 	n.webAddrs = []net.Addr{plain.Addr(), secure.Addr()}
 	return s, nil
+}
+
+// listen returns the port that the node inherited under the name, or else opens the one that the configuration's key has.
+func (n *Node) listen(name, address, key string) (net.Listener, error) {
+	if l, ok := n.inherited[name]; ok {
+		return l, nil
+	}
+	return listen(address, key)
 }
 
 // listen opens a TCP port. key is that of the configuration, for the error.

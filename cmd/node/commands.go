@@ -230,7 +230,11 @@ func runNode(ctx context.Context, path string, env environment) (err error) {
 		return err
 	}
 	defer log.Sync() //nolint:errcheck // a terminal cannot be synced, and there is nothing to do about it
-	o := node.Options{Version: version(), Log: log}
+	ports, err := inherited()
+	if err != nil {
+		return err
+	}
+	o := node.Options{Version: version(), Log: log, Inherited: ports}
 	if env.executable != "" {
 		o.SearchDH = dhparams.Child(env.executable, searchName)
 	}
