@@ -123,7 +123,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	n.onClose("the web server", n.web.Close)
 	n.reconciler = reconcile.New(reconcile.Options{
 		Store: n.store, Keyring: n.keyring, Bundles: n.library, Server: n.web, Dir: dirs.served,
-		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Log: n.log.Named("reconcile"),
+		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, DHBits: c.TLS.DHParams.Bits, Log: n.log.Named("reconcile"),
 	})
 	if err := n.join(o, dirs); err != nil {
 		return err
