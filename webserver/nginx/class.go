@@ -35,6 +35,8 @@ type classData struct {
 	ErrorPages  []errorPageData
 	Pages       []pageData
 	Locations   []locationData
+	// Misses are the named locations for paths that are no file, one for each effect on headers.
+	Misses []locationData
 }
 
 type rewriteData struct{ Pattern, Target string }
@@ -47,8 +49,8 @@ type errorPageData struct {
 
 // pageData is an error page of a bundle.
 type pageData struct {
-	Name, File, Form1, Form2, Else string
-	Compressible                   bool
+	Name, File, Form1, Form2 string
+	Compressible             bool
 }
 
 type locationData struct {
@@ -91,7 +93,7 @@ func (r *renderer) newClass(site *webserver.Site) (*class, error) {
 	for _, status := range ownStatuses() {
 		page := pages[status]
 		if page == "" {
-			page = fmt.Sprintf("//%d", status)
+			page = "//error"
 		} else {
 			d.Pages = append(d.Pages, newPage(status, map[int]string{403: m.Page403, 404: m.Page404}[status]))
 		}
@@ -99,7 +101,7 @@ func (r *renderer) newClass(site *webserver.Site) (*class, error) {
 	}
 	if err := d.manifest(m, &before); errors.Is(err, errTooLong) {
 		// The node can: it answers all of this site's requests.
-		d.Rewrites, d.Locations = nil, []locationData{{Head: "/", Kind: "node"}}
+		d.Rewrites, d.Misses, d.Locations = nil, nil, []locationData{{Head: "/", Kind: "node"}}
 		before.Reset()
 	} else if err != nil {
 		return nil, err
@@ -116,7 +118,7 @@ func (r *renderer) newClass(site *webserver.Site) (*class, error) {
 
 func newPage(status int, page string) pageData {
 	return pageData{
-		Name: fmt.Sprintf("//page%d", status), File: quoted("/files/" + page), Else: fmt.Sprintf("//%d", status),
+		Name: fmt.Sprintf("//page%d", status), File: quoted("/files/" + page),
 		Form1: `"/$statiko_page_form1` + quoted("/" + page)[1:], Form2: `"/$statiko_page_form2` + quoted("/" + page)[1:],
 		Compressible: bundle.Compressible(page),
 	}
@@ -134,7 +136,7 @@ func (d *classData) manifest(m *bundle.Manifest, before *strings.Builder) error 
 	var root *locationData
 	for i := range m.Rules {
 		rule := &m.Rules[i]
-		l, err := newLocation(rule, i, before)
+		l, err := newLocation(rule, before)
 		if err != nil {
 			return fmt.Errorf("rule %d of the manifest: %w", i+1, err)
 		}
@@ -145,9 +147,24 @@ func (d *classData) manifest(m *bundle.Manifest, before *strings.Builder) error 
 		d.Locations = append(d.Locations, l)
 	}
 	if root == nil {
-		root = &locationData{Head: "/", Kind: "static", Miss: "@miss"}
+		root = &locationData{Head: "/", Kind: "static"}
 	}
 	d.Locations = append(d.Locations, *root)
+	for i := range d.Locations {
+		l := &d.Locations[i]
+		if l.Kind != "static" {
+			continue
+		}
+		same := slices.IndexFunc(d.Misses, func(m locationData) bool {
+			return m.Expires == l.Expires && slices.Equal(m.Headers, l.Headers)
+		})
+		if same >= 0 {
+			l.Miss = d.Misses[same].Miss
+			continue
+		}
+		l.Miss = "@miss" + strconv.Itoa(len(d.Misses))
+		d.Misses = append(d.Misses, *l)
+	}
 	return nil
 }
 
@@ -187,8 +204,8 @@ func newRewrite(r *bundle.Rewrite) (rewriteData, error) {
 	return rw, nil
 }
 
-func newLocation(rule *bundle.Rule, i int, before *strings.Builder) (locationData, error) {
-	l := locationData{Kind: "static", Miss: "@miss" + strconv.Itoa(i)}
+func newLocation(rule *bundle.Rule, before *strings.Builder) (locationData, error) {
+	l := locationData{Kind: "static"}
 	switch rule.Matcher {
 	case bundle.MatchExact, bundle.MatchPrefix:
 		if err := checkWord("the path", rule.Value); err != nil {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"statiko/webserver/builtin"
 )
 
 // paths are those below Options.Dir.
@@ -65,11 +67,15 @@ func findOwner(name string) (owner, error) {
 	return owner{user: u.Username, group: g.Name, uid: uid, gid: gid}, nil
 }
 
-// makeFolders makes all folders, also after somebody removed them. Workers may look into them, others not.
+// makeFolders makes all folders, also after somebody removed them; then with what has to be in them. Workers may look
+// into them, others not. s.applying is held.
 func (s *Server) makeFolders() error {
 	p := s.paths
+	lost := false
 	for _, dir := range []string{p.dir, p.store, p.pairs, p.roots, p.welcome, filepath.Join(p.welcome, "files"), filepath.Dir(p.pid), p.temp} {
-		if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Mkdir(dir, 0o750); err == nil {
+			lost = true
+		} else if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		info, err := os.Stat(dir)
@@ -86,6 +92,42 @@ func (s *Server) makeFolders() error {
 			if err := os.Chown(dir, -1, s.owner.gid); err != nil {
 				return err
 			}
+		}
+	}
+	if !lost {
+		return nil
+	}
+	return s.refill()
+}
+
+// refill writes again all that sites need.
+func (s *Server) refill() error {
+	for _, l := range s.model.lists() {
+		l.forgetFiles()
+	}
+	if err := s.writePages(); err != nil {
+		return err
+	}
+	for domain, e := range s.model.sites {
+		if err := s.writeOnce(s.pairFile(e.pair), joinPair(e.site.Certificate)); err != nil {
+			return err
+		}
+		if err := s.link(s.target(e.site), s.linkOf(domain, e.class)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writePages writes what sites without a bundle serve.
+func (s *Server) writePages() error {
+	pages, err := builtin.Pages()
+	if err != nil {
+		return err
+	}
+	for name, content := range pages.Welcome {
+		if err := s.write(filepath.Join(s.paths.welcome, "files", name), content); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -139,6 +139,14 @@ func (t *translator) byte(c byte) {
 
 // folded matches a letter in all its forms.
 func (t *translator) folded(r rune) {
+	if r < 0x80 && r != 'k' && r != 'K' && r != 's' && r != 'S' { // these two have a form beyond ASCII
+		if unicode.IsLetter(r) {
+			t.b.WriteString("(?i:" + string(r) + ")")
+		} else {
+			t.literal(r)
+		}
+		return
+	}
 	class := []rune{r, r}
 	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
 		class = append(class, f, f)

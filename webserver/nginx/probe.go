@@ -12,12 +12,17 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"statiko/certs"
+	"statiko/webserver"
 )
 
 // prober asks nginx which configuration it uses, over its own ports, as visitors come.
 type prober struct {
 	// host is the name under which nginx tells. Nobody else knows it.
 	host string
+	// pair is presented for this name, whatever else there is.
+	pair webserver.Pair
 }
 
 func newProber() (prober, error) {
@@ -25,7 +30,13 @@ func newProber() (prober, error) {
 	if _, err := rand.Read(b); err != nil {
 		return prober{}, err
 	}
-	return prober{host: "check-" + hex.EncodeToString(b) + ".statiko.invalid"}, nil
+	p := prober{host: "check-" + hex.EncodeToString(b) + ".statiko.invalid"}
+	certPEM, keyPEM, err := certs.SelfSigned(certs.Request{Names: []string{p.host}, KeyType: "ecdsa"})
+	if err != nil {
+		return prober{}, err
+	}
+	p.pair = webserver.Pair{CertificatePEM: certPEM, KeyPEM: keyPEM}
+	return p, nil
 }
 
 // answer is what a probe found.
@@ -58,8 +69,8 @@ func (p prober) ask(ctx context.Context, address, sni string) (probed, error) {
 	if err := c.HandshakeContext(ctx); err != nil {
 		return got, fmt.Errorf("handshake for %s: %w", sni, err)
 	}
-	if certs := c.ConnectionState().PeerCertificates; len(certs) > 0 {
-		got.leaf = certs[0].Raw
+	if chain := c.ConnectionState().PeerCertificates; len(chain) > 0 {
+		got.leaf = chain[0].Raw
 	}
 	if _, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", p.host); err != nil {
 		return got, err

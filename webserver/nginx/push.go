@@ -22,7 +22,7 @@ import (
 // fix makes what of the configuration never changes.
 func (s *Server) fix() error {
 	d := &s.fixed
-	d.CheckHost, d.Managed = s.prober.host, s.opt.Managed
+	d.CheckHost, d.CheckPair, d.Managed = s.prober.host, digestPair(s.prober.pair), s.opt.Managed
 	d.Pid, d.Temp, d.Socket, d.Store = s.paths.pid, s.paths.temp, s.paths.socket, s.paths.store
 	d.Welcome = filepath.Join(s.paths.welcome, "files")
 	d.PairFile = filepath.Join(s.paths.pairs, "$statiko_pair"+pairSuffix)
@@ -157,6 +157,9 @@ func (s *Server) nextRevision() string { return strconv.FormatUint(s.revision+1,
 
 // pending tells whether there is something besides sites that nginx does not use yet. s.applying is held.
 func (s *Server) pending() bool {
+	if err := s.writeOnce(s.pairFile(s.fixed.CheckPair), joinPair(s.prober.pair)); err != nil {
+		s.log.Error("the pair for checks cannot be written for nginx", zap.Error(err))
+	}
 	dh, err := s.takeDH()
 	if err != nil {
 		s.log.Error("DH parameters cannot be written", zap.Error(err))

@@ -53,7 +53,7 @@ func proxying() []string {
 
 // mainData is what the template of the configuration is given.
 type mainData struct {
-	Revision, CheckHost string
+	Revision, CheckHost, CheckPair string
 
 	Managed            bool
 	User               string
@@ -67,6 +67,7 @@ type mainData struct {
 	PairFile, NodePair string
 	DHParams           string
 	Manifest           string
+	Statuses           []int
 	Compressible       string
 	Types              []string
 	Weights            []weightData
@@ -101,6 +102,7 @@ func (d *mainData) fixed(manifestFile string) error {
 	d.Compressible = strings.Join(bundle.CompressibleExtensions(), "|")
 	d.Weights = []weightData{{"br", "br"}, {"gzip", "(?:x-)?gzip"}, {"identity", "identity"}, {"star", `\*`}}
 	d.Compared = []string{"br", "gzip"}
+	d.Statuses = ownStatuses()
 	for _, row := range media.Table() {
 		d.Types = append(d.Types, plain(row.Type)+" "+strings.Join(row.Extensions, " "))
 	}

@@ -7,13 +7,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
-
-	"statiko/webserver/builtin"
 )
 
 // Run serves until ctx ends or Close is called. A managed nginx is started, and again whenever it ends; an external one
@@ -84,14 +81,8 @@ func (s *Server) prepareRun(ctx context.Context) (net.Listener, error) {
 			return nil, fmt.Errorf("the folder for nginx: %w", err)
 		}
 	}
-	pages, err := builtin.Pages()
-	if err != nil {
-		return nil, err
-	}
-	for name, content := range pages.Welcome {
-		if err := s.write(filepath.Join(s.paths.welcome, "files", name), content); err != nil {
-			return nil, err
-		}
+	if err := s.writePages(); err != nil {
+		return nil, fmt.Errorf("the folder for nginx: %w", err)
 	}
 	s.pending()
 	if isManaged {
