@@ -129,10 +129,13 @@ func (s *Server) apply(ctx context.Context, changes []webserver.Change) (faulty 
 		return nil, fmt.Errorf("link to a bundle: %w", err)
 	}
 	before := s.model.changes
+	dh, node := s.dh, s.nodePair
+	pending := s.pending()
 	s.put(steps)
-	if s.model.changes != before || s.inForce == "" || s.pending() {
+	if s.model.changes != before || s.inForce == "" || pending {
 		if faulty, err = s.pushSteps(ctx, steps); err != nil || len(faulty) > 0 {
 			s.unput(steps)
+			s.dh, s.nodePair = dh, node
 			return faulty, err
 		}
 	} else if st := s.Status(); !st.Running {

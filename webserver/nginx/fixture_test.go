@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"bufio"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -140,4 +141,11 @@ func wantBody(t testing.TB, s *Server, host, path, want string) {
 	if status, body, err := get(s, host, path); err != nil || status != 200 || body != want {
 		t.Errorf("https://%s%s: %d %.200q %v, want %q", host, path, status, body, err, want)
 	}
+}
+
+type manifest = *bundle.Manifest
+
+func contextWithCancel(t testing.TB) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithCancel(context.Background())
 }
