@@ -176,7 +176,7 @@ func BenchmarkPrecompress(b *testing.B) {
 		var texts []string
 		total := 0
 		for name, content := range readTree(b, dest) {
-			if compressible(name) && len(content) >= minCompress {
+			if Compressible(name) && len(content) >= minCompress {
 				texts = append(texts, content)
 				total += len(content)
 			}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -32,21 +34,27 @@ const (
 	worthwhile = 0.9
 )
 
-// compressible tells by a file's name whether compressed forms are tried.
-func compressible(name string) bool {
-	switch strings.TrimPrefix(strings.ToLower(path.Ext(name)), ".") {
-	case "html", "htm", "xhtml", "shtml", "css", "js", "mjs", "cjs", "jsx", "ts", "tsx", "vue", "less", "scss", "sass",
-		"json", "jsonld", "geojson", "topojson", "json5", "ndjson", "map", "webmanifest", "manifest", "appcache",
-		"xml", "xsl", "xslt", "xsd", "rss", "atom", "rdf", "kml", "gpx", "wsdl", "dtd",
-		"svg", "ico", "bmp", "cur", "eps", "ai", "ttf", "otf", "eot", "ttc",
-		"txt", "text", "md", "markdown", "mdx", "rst", "adoc", "tex", "log", "csv", "tsv", "vtt", "srt", "ics", "vcf",
-		"yaml", "yml", "toml", "ini", "conf", "sql", "graphql", "proto", "wasm", "wat", "glsl", "vert", "frag",
-		"c", "h", "cc", "cpp", "go", "rs", "py", "rb", "java", "php", "sh", "swift", "kt", "diff", "patch",
-		"obj", "gltf", "stl", "ply", "dae", "pdb", "rtf", "hbs", "mustache", "ejs", "pug", "cast":
-		return true
-	}
-	return false
+// Compressible tells by a file's name whether compressed forms are tried. Letter case does not matter.
+func Compressible(name string) bool {
+	return compressible[strings.TrimPrefix(strings.ToLower(path.Ext(name)), ".")]
 }
+
+// CompressibleExtensions returns the extensions of which [Compressible] is true, in lower case and sorted.
+func CompressibleExtensions() []string { return slices.Sorted(maps.Keys(compressible)) }
+
+// compressible is never changed.
+var compressible = func() map[string]bool {
+	m := map[string]bool{}
+	for _, ext := range strings.Fields(`
+		html htm xhtml shtml css js mjs cjs jsx ts tsx vue less scss sass json jsonld geojson topojson json5
+		ndjson map webmanifest manifest appcache xml xsl xslt xsd rss atom rdf kml gpx wsdl dtd svg ico bmp
+		cur eps ai ttf otf eot ttc txt text md markdown mdx rst adoc tex log csv tsv vtt srt ics vcf yaml
+		yml toml ini conf sql graphql proto wasm wat glsl vert frag c h cc cpp go rs py rb java php sh swift
+		kt diff patch obj gltf stl ply dae pdb rtf hbs mustache ejs pug cast`) {
+		m[ext] = true
+	}
+	return m
+}()
 
 // compressedBytes is how much the compressed forms take.
 type compressedBytes struct{ gzipBytes, brotliBytes int64 }
@@ -92,7 +100,7 @@ func precompress(ctx context.Context, dir string) (compressedBytes, error) {
 // findCompressible sends the names, relative to FilesDir, of the files to compress.
 func findCompressible(ctx context.Context, root *os.Root, jobs chan<- string) error {
 	return fs.WalkDir(root.FS(), FilesDir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !compressible(p) {
+		if err != nil || d.IsDir() || !Compressible(p) {
 			return err
 		}
 		info, err := d.Info()

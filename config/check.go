@@ -52,16 +52,8 @@ func (l *loader) check() {
 	}
 }
 
-// checkSupport warns of keys without effect and refuses what must not be without.
+// checkSupport warns of keys without effect.
 func (l *loader) checkSupport(k *key) {
-	if s, ok := k.field(l.Config).(*string); ok {
-		for _, c := range k.choices {
-			if c.later && c.value == *s {
-				l.fault("%s is not supported by this version yet: use %s", c.value, k.choices[0].value)
-				return
-			}
-		}
-	}
 	if k.status == effective || !l.wasSet(k.name) {
 		return
 	}

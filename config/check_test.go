@@ -73,17 +73,6 @@ func TestW69_MaxAgeZeroMeansNever(t *testing.T) {
 	}
 }
 
-func TestCheck_WhatIsNotSupportedYetRefusesToStart(t *testing.T) {
-	t.Parallel()
-	for text, key := range map[string]string{
-		"webserver: nginx": "webserver",
-	} {
-		if f := one(t, text+"\n"); f.Key != key || f.Line != 5 || !strings.Contains(f.Message, "is not supported by this version yet") {
-			t.Errorf("%s: %v", text, f)
-		}
-	}
-}
-
 func TestCheck_RequiredSignaturesNeedAKey(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"codesign: {required: true}", "disallowUnsignedApps: true"} {
@@ -219,7 +208,7 @@ func TestCheck_ValuesAreNormalised(t *testing.T) {
 	c, w := mustParse(t, minimal+`bindAddress: "[::1]"
 appRoot: /data//x/
 web: {httpAddress: "[::]:080", httpsAddress: "LOCALHOST:0"}
-temporarySites: {domain: .Temp.Bücher.example}
+temporarySites: {domain: .Temp.Bücher.example, ttl: 8d}
 cors: {origins: ["HTTPS://A.example:443/", "http://b.example:8080"]}
 manifest: {allowProxy: [Backend_1, "B.example:080", "::1", "[::1]:80"]}
 tls: {node: {address: NODE.example}, dhparams: {bits: 1024, allowWeak: on}}
@@ -243,7 +232,7 @@ state: {etcd: {address: "http://a:1, http://b:2", keyPrefix: /p/, timeout: 1500}
 			t.Errorf("%s is %v, want %v", name, v[0], v[1])
 		}
 	}
-	if hasWarning(w, "port:") || !hasWarning(w, "nginx.configPath", "no effect yet") {
+	if hasWarning(w, "port:") || !hasWarning(w, "temporarySites.ttl", "no effect yet") {
 		t.Errorf("warnings %v", w)
 	}
 }

@@ -56,8 +56,6 @@ type choice struct {
 	value string
 	// also are other spellings of it.
 	also []string
-	// later marks a value that this version refuses because it cannot do what it asks for.
-	later bool
 }
 
 // group is a part of the documentation.

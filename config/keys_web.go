@@ -9,7 +9,7 @@ func webKeys() []key {
 	return []key{
 		{
 			name: "webserver", env: []string{"WEBSERVER"}, def: "builtin",
-			choices: []choice{{value: "builtin"}, {value: "nginx", later: true}, {value: "none"}},
+			choices: []choice{{value: "builtin"}, {value: "nginx"}, {value: "none"}},
 			field:   func(c *Config) any { return &c.WebServer },
 			doc: "What serves the sites: `builtin`, this program itself; `nginx`, an nginx that this program configures; `none`, " +
 				"nothing, on a node that only takes part in managing.",
@@ -30,35 +30,39 @@ func webKeys() []key {
 				"a port mapping. 0 means the port of the address.",
 			check: func(l *loader) { l.between(l.Web.PublicHTTPSPort, 0, 65535) },
 		}, {
-			name: "nginx.mode", env: []string{"NGINX_MODE"}, def: "managed", status: notYet, choices: []choice{{value: "managed"}, {value: "external"}},
+			name: "nginx.mode", env: []string{"NGINX_MODE"}, def: "managed", choices: []choice{{value: "managed"}, {value: "external"}},
 			field: func(c *Config) any { return &c.Nginx.Mode },
-			doc: "`managed`: this program writes the whole configuration of nginx and starts it. `external`: it writes only its own " +
-				"files, for a configuration that includes them, and only reloads.",
+			doc: "With `webserver: nginx`: `managed`, this program runs an nginx of its own, as a child, with a configuration below " +
+				"`appRoot`, at the addresses of `web.httpAddress` and `web.httpsAddress`; `external`, an nginx that something else " +
+				"runs, such as systemd, gets one file more, and is driven by `nginx.commands`.",
 		}, {
-			name: "nginx.configPath", env: []string{"NGINX_CONFIG_PATH"}, def: "/etc/nginx/", path: true, status: notYet,
+			name: "nginx.configPath", env: []string{"NGINX_CONFIG_PATH"}, def: "/etc/nginx/", path: true,
 			field: func(c *Config) any { return &c.Nginx.ConfigPath },
-			doc:   "Folder of nginx's configuration.",
+			doc: "In mode `external`, the folder of nginx's configuration. The file `conf.d/statiko.conf` in it is written, and nothing " +
+				"else touched; nginx's own configuration must include it inside of `http`.",
 		}, {
-			name: "nginx.user", env: []string{"NGINX_USER"}, def: "www-data", status: notYet,
+			name: "nginx.user", env: []string{"NGINX_USER"}, def: "www-data",
 			field: func(c *Config) any { return &c.Nginx.User },
-			doc:   "User as which nginx's workers run.",
+			doc: "User as which nginx's workers run, if this program runs as root. Besides it, only this user's group can read " +
+				"certificates' keys. In mode `external` it must be the one that nginx's own configuration names.",
 		}, {
-			name: "nginx.commands.start", env: []string{"NGINX_START"}, def: "systemctl start nginx", status: notYet,
+			name: "nginx.commands.start", env: []string{"NGINX_START"}, def: "systemctl start nginx",
 			field: func(c *Config) any { return &c.Nginx.Commands.Start },
-			doc:   "Shell command that starts nginx.",
+			doc:   "Mode `external`: shell command that starts nginx. It is called whenever nginx does not run.",
 		}, {
-			name: "nginx.commands.restart", env: []string{"NGINX_RESTART"}, status: notYet,
+			name: "nginx.commands.restart", env: []string{"NGINX_RESTART"},
 			def:   "systemctl is-active --quiet nginx && systemctl reload nginx || systemctl restart nginx",
 			field: func(c *Config) any { return &c.Nginx.Commands.Restart },
-			doc:   "Shell command that makes nginx read its configuration again, starting it if need be.",
+			doc:   "Mode `external`: shell command that makes nginx read its configuration again, starting it if need be.",
 		}, {
-			name: "nginx.commands.status", env: []string{"NGINX_STATUS"}, def: "systemctl is-active --quiet nginx && echo 1 || echo 0", status: notYet,
+			name: "nginx.commands.status", env: []string{"NGINX_STATUS"}, def: "systemctl is-active --quiet nginx && echo 1 || echo 0",
 			field: func(c *Config) any { return &c.Nginx.Commands.Status },
-			doc:   "Shell command that prints `1` if nginx runs, and anything else if not.",
+			doc:   "Mode `external`: shell command that prints `1` if nginx runs, and anything else if not.",
 		}, {
-			name: "nginx.commands.test", env: []string{"NGINX_TEST"}, def: "nginx -t -q", status: notYet,
+			name: "nginx.commands.test", env: []string{"NGINX_TEST"}, def: "nginx -t -q",
 			field: func(c *Config) any { return &c.Nginx.Commands.Test },
-			doc:   "Shell command that tests nginx's configuration: exit code 0 and no output if it is good, 1 if not.",
+			doc: "Mode `external`: shell command that tests nginx's configuration: exit code 0 and nothing on standard output if it is " +
+				"good, 1 if not. Commands have a minute each.",
 		},
 	}
 }
@@ -66,7 +70,7 @@ func webKeys() []key {
 // checkAddresses checks web.httpsAddress, and that no two servers want the same port.
 func checkAddresses(l *loader) {
 	l.address(&l.Web.HTTPSAddress)
-	if l.WebServer != "builtin" {
+	if l.WebServer == "none" {
 		return
 	}
 	type listener struct{ key, address string }

@@ -83,15 +83,6 @@ func (k *key) supportNote() string {
 	if k.status == notYet {
 		return "No effect yet in this version: setting it warns."
 	}
-	var later []string
-	for _, c := range k.choices {
-		if c.later {
-			later = append(later, c.value)
-		}
-	}
-	if len(later) > 0 {
-		return "Not supported by this version yet: " + strings.Join(later, ", ") + "."
-	}
 	return ""
 }
 

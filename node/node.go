@@ -134,7 +134,8 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	n.onClose("the web server", n.web.Close)
 	n.reconciler = reconcile.New(reconcile.Options{
 		Store: n.store, Keyring: n.keyring, Bundles: n.library, Server: n.web, Dir: dirs.served,
-		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Changed: n.changed, Log: n.log.Named("reconcile"),
+		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, DHBits: c.TLS.DHParams.Bits, Changed: n.changed,
+		Log: n.log.Named("reconcile"),
 	})
 	if err := n.makeProber(); err != nil {
 		return err

@@ -137,6 +137,9 @@ func (n *Node) openWebServer() (webserver.Server, error) {
 	if c.WebServer == "none" {
 		return webserver.None{Since: time.Now()}, nil
 	}
+	if c.WebServer == "nginx" {
+		return n.openNginx()
+	}
 	if c.WebServer != "builtin" {
 		return nil, fmt.Errorf("webserver: %q is not a web server of this version", c.WebServer)
 	}

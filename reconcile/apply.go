@@ -19,7 +19,7 @@ import (
 )
 
 // batch is how many sites are handed to the web server at once: enough to make its cost per call vanish, few
-// enough that the first sites of many are served soon.
+// enough that the first sites of many are served soon. A web server can ask for another number.
 const batch = 500
 
 // outcome is what became of one step.
@@ -50,8 +50,12 @@ func (r *Reconciler) carryOut(ctx context.Context, s *state.Snapshot, steps []St
 	}
 	// What is removed goes along with the first, so that its names can move to others without a gap.
 	next := gone
+	size := batch
+	if b, ok := r.Server.(webserver.Batcher); ok {
+		size = b.Batch()
+	}
 	for len(next)+len(serve) > 0 {
-		part := serve[:min(batch, len(serve))]
+		part := serve[:min(size, len(serve))]
 		serve = serve[len(part):]
 		r.prepare(s, part)
 		next = append(next, part...)

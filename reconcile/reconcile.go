@@ -46,6 +46,8 @@ type Options struct {
 	// Changed is told at the end of each pass, before Status tells of it, the domains for which the pass changed, or
 	// tried to change, what is served. It must not block. It may be nil.
 	Changed func(domains []string)
+	// DHBits is the size of the group that is used until the state has Diffie-Hellman parameters; 0 means 2048.
+	DHBits int
 	// Period is how often everything is looked at even if nothing happened; 0 means one minute.
 	Period time.Duration
 	Log    *zap.Logger
@@ -58,6 +60,8 @@ type Reconciler struct {
 	Options
 	records records
 	stager  stager
+	// builtinDH is the group used until the state has parameters; "" before the first pass.
+	builtinDH string
 	// look has one slot: several reasons to look are one look.
 	look chan struct{}
 
@@ -221,6 +225,7 @@ func (r *Reconciler) pass(ctx context.Context) bool {
 			r.stager.want(app)
 		}
 	}
+	dhErr := r.tellDH(ctx, s)
 	err := r.carryOut(ctx, s, steps)
 	r.settle(s, domains, steps, began)
 	var untidy error
@@ -228,6 +233,7 @@ func (r *Reconciler) pass(ctx context.Context) bool {
 		untidy = r.Bundles.Collect(r.inUse())
 	}
 	r.tell(steps)
+	untidy = errors.Join(untidy, dhErr)
 	r.end(s, asked, err, untidy)
 	if fault := errors.Join(err, untidy); fault != nil && ctx.Err() == nil {
 		r.Log.Error("the pass did not complete", zap.Error(fault))

@@ -31,6 +31,19 @@ type Server interface {
 	Close() error
 }
 
+// Batcher is a [Server] that each call of Apply costs something, whatever it changes.
+type Batcher interface {
+	// Batch is how many changes it wants to be told at once, if there are so many.
+	Batch() int
+}
+
+// DHParamsSetter is a [Server] whose TLS can use Diffie-Hellman parameters.
+type DHParamsSetter interface {
+	// SetDHParams takes up parameters, as a PEM block "DH PARAMETERS", for handshakes that begin some time later. It
+	// does nothing if they are those in use. Parameters that it cannot use are an error, and the last ones stay.
+	SetDHParams(ctx context.Context, pem string) error
+}
+
 // Change replaces what is served under one domain.
 type Change struct {
 	// Domain is the site's primary domain.

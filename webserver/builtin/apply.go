@@ -24,7 +24,7 @@ func (s *Server) Apply(ctx context.Context, changes []webserver.Change) (map[str
 
 	old := s.table.Load()
 	plan := newApplyPlan(old, changes)
-	if err := plan.build(ctx, s.pairs); err != nil {
+	if err := plan.build(ctx, s.pairs, s.opt.Behind); err != nil {
 		return nil, err
 	}
 	plan.settle()
@@ -39,7 +39,9 @@ func (s *Server) Apply(ctx context.Context, changes []webserver.Change) (map[str
 		if st.err != nil || st.site == nil {
 			continue
 		}
-		st.site.pair = s.pairs.use(st.site.pair)
+		if !s.opt.Behind {
+			st.site.pair = s.pairs.use(st.site.pair)
+		}
 		next.add(st.site)
 	}
 	s.table.Store(next)
@@ -48,7 +50,7 @@ func (s *Server) Apply(ctx context.Context, changes []webserver.Change) (map[str
 		switch {
 		case st.err != nil:
 			failed[st.change.Domain] = st.err
-		case st.old != nil:
+		case st.old != nil && !s.opt.Behind:
 			s.pairs.release(st.old.pair)
 		}
 	}
@@ -88,7 +90,7 @@ func newApplyPlan(old *table, changes []webserver.Change) *applyPlan {
 }
 
 // build makes the sites, on all cores: parsing pairs is nearly all the work. The only error is that of ctx.
-func (p *applyPlan) build(ctx context.Context, pairs pairPool) error {
+func (p *applyPlan) build(ctx context.Context, pairs pairPool, behind bool) error {
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(p.steps)) {
@@ -99,7 +101,7 @@ func (p *applyPlan) build(ctx context.Context, pairs pairPool) error {
 					return
 				}
 				if st := p.steps[i]; st.change.Site != nil {
-					st.site, st.err = buildSite(st.change, pairs)
+					st.site, st.err = buildSite(st.change, pairs, behind)
 				}
 			}
 		})
@@ -155,7 +157,7 @@ func (p *applyPlan) claim(owner map[string]string, site *site) error {
 	return nil
 }
 
-func buildSite(c webserver.Change, pairs pairPool) (*site, error) {
+func buildSite(c webserver.Change, pairs pairPool, behind bool) (*site, error) {
 	in := c.Site
 	if in.Domain != c.Domain {
 		return nil, fmt.Errorf("the change is for %q, its site for %q", c.Domain, in.Domain)
@@ -192,6 +194,9 @@ func buildSite(c webserver.Change, pairs pairPool) (*site, error) {
 	var err error
 	if s.pair, err = parsePair(in.Certificate, digest); err != nil {
 		return nil, err
+	}
+	if behind {
+		s.pair = &pair{digest: digest}
 	}
 	return s, nil
 }

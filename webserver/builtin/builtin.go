@@ -50,6 +50,10 @@ type Options struct {
 	// and IP addresses that stand here are not.
 	AllowProxy []string
 
+	// Behind means that another web server presents the certificates, serves files and passes on the rest: see
+	// [Server.Behind]. Certificates are checked by Apply and not kept. There are no listeners.
+	Behind bool
+
 	// CacheBytes bounds the memory for small files; 0 means 64 MiB, negative means that nothing is kept.
 	CacheBytes int64
 	// MaxHeaderBytes bounds a request's header; 0 means 64 KiB.
@@ -118,6 +122,9 @@ func New(opt Options) (*Server, error) {
 	pages, err := newPages()
 	if err != nil {
 		return nil, err
+	}
+	if opt.Behind && len(opt.HTTP)+len(opt.HTTPS) > 0 {
+		return nil, errors.New("a server behind another one has no listeners of its own")
 	}
 	s := &Server{
 		opt: opt, log: opt.Log, files: newFileCache(opt.CacheBytes), pages: pages, proxies: proxies,

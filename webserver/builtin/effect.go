@@ -2,7 +2,9 @@ package builtin
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"statiko/bundle"
@@ -45,7 +47,9 @@ func ruleEffects(m *bundle.Manifest) map[*bundle.Rule]*ruleEffect {
 }
 
 func newRuleEffect(o bundle.Options) *ruleEffect {
-	e := &ruleEffect{maxAge: o.ClientCaching, caching: o.ClientCaching > 0}
+	// A Cache-Control of the rule's own says all that there is to say: an Expires beside it could only contradict it.
+	own := slices.ContainsFunc(o.Headers, func(h bundle.Header) bool { return strings.EqualFold(h.Name, "Cache-Control") })
+	e := &ruleEffect{maxAge: o.ClientCaching, caching: o.ClientCaching > 0 && !own}
 	if e.caching {
 		e.cacheControl = []string{"max-age=" + strconv.FormatInt(int64(o.ClientCaching/time.Second), 10) + ", public"}
 	}
@@ -57,7 +61,11 @@ func newRuleEffect(o bundle.Options) *ruleEffect {
 		case "Content-Encoding":
 			e.encoded = true
 		}
-		e.set = append(e.set, headerLine{name: name, values: []string{h.Value}})
+		line := headerLine{name: name, values: []string{h.Value}}
+		if h.Value == "" {
+			line.values = nil // not sent; one of a proxied host is taken away
+		}
+		e.set = append(e.set, line)
 	}
 	return e
 }
@@ -74,6 +82,8 @@ func (e *ruleEffect) apply(h http.Header, status int) {
 	}
 	for _, line := range e.set {
 		switch {
+		case line.values == nil && line.name != "Vary":
+			delete(h, line.name)
 		case line.name == "Vary" && len(h["Vary"]) > 0:
 			h["Vary"] = append(h["Vary"][:1:1], line.values...) // ours must stay, else caches mix the forms up
 		case line.name == "Location" && status/100 == 3 && len(h["Location"]) > 0:

@@ -24,7 +24,10 @@ type file struct {
 	modified     time.Time
 	lastModified []string // nil for a page of our own
 	negotiated   bool     // there is more than one form
-	forms        [encodings]form
+	// varies tells caches that the form may depend on the request. It goes by the name, so that it does not change
+	// with a file that grows past the size from which there are other forms.
+	varies bool
+	forms  [encodings]form
 }
 
 // form is one representation of a file.
@@ -45,7 +48,7 @@ var errIsFolder = errors.New("is a folder")
 // Nothing but regular files is ever opened: a staged bundle has no links, and should one get there all the
 // same, it is not followed at the end of the path.
 func loadFile(root string, key fileKey) (*file, error) {
-	f := &file{key: key, contentType: []string{contentType(key.path)}}
+	f := &file{key: key, contentType: []string{contentType(key.path)}, varies: bundle.Compressible(key.path)}
 	folders := [encodings]string{identity: bundle.FilesDir, gzipped: bundle.GzipDir, brotli: bundle.BrotliDir}
 	for i, folder := range folders {
 		path := filepath.Join(root, folder) + key.path

@@ -93,7 +93,7 @@ func (s *Server) lookup(site *site, path string) (*file, error) {
 func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, f *file, status int, effect *ruleEffect) {
 	h := w.Header()
 	h["Content-Type"] = f.contentType
-	if f.negotiated {
+	if f.varies {
 		h["Vary"] = varyEncoding[:]
 	}
 	if f.lastModified == nil && status != http.StatusMovedPermanently {
@@ -104,11 +104,8 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, f *file, stat
 		which = f.negotiate(joined(accept))
 	}
 	form := &f.forms[which]
-	if status == http.StatusOK {
-		h["Etag"] = form.etag
-		if f.lastModified != nil {
-			h["Last-Modified"] = f.lastModified
-		}
+	if status == http.StatusOK && f.lastModified != nil {
+		h["Etag"], h["Last-Modified"] = form.etag, f.lastModified
 		if s.conditional(w, r, f, form, effect) {
 			return
 		}

@@ -23,6 +23,7 @@ type request struct {
 	or      int      // another status that is as good
 	want    []string // "Name: value" that must be there, alone; "Name:" that must not; "Name: *" anything
 	body    string   // the whole body, unless empty
+	orBody  string   // another one that is as good
 	part    string   // part of the body
 	without string   // what must not be part of the body
 }
@@ -47,7 +48,7 @@ func requests(w *world) []request {
 	return []request{
 		// Files.
 		{name: "root is the index", path: "/", status: 200, body: "a index",
-			want: []string{"Content-Type: text/html; charset=utf-8", "ETag: \"6553f100-7\"", "Last-Modified: " + date, "Content-Length: 7", "Server:", "X-Robots-Tag:", "Vary:", "Accept-Ranges: bytes"}},
+			want: []string{"Content-Type: text/html; charset=utf-8", "ETag: \"6553f100-7\"", "Last-Modified: " + date, "Content-Length: 7", "Server:", "X-Robots-Tag:", "Vary: Accept-Encoding", "Accept-Ranges: bytes"}},
 		{name: "file", path: "/style.css", status: 200, body: css,
 			want: []string{"Content-Type: text/css; charset=utf-8", "ETag: " + etag, "Vary: Accept-Encoding", "Content-Encoding:", "Cache-Control:"}},
 		{name: "query does not matter", path: "/style.css?v=2&x=%2F", status: 200, body: css},
@@ -130,7 +131,7 @@ func requests(w *world) []request {
 		{name: "all but gzip", path: "/style.css", send: accept("gzip;q=0, *;q=0.1"), status: 200, body: cssBr},
 		{name: "malformed weight", path: "/style.css", send: accept("br;q=x, gzip;q=2"), status: 200, body: css},
 		{name: "nothing accepted", path: "/style.css", send: accept(""), status: 200, body: css},
-		{name: "two headers", path: "/style.css", send: []string{"Accept-Encoding: deflate", "Accept-Encoding: gzip"}, status: 200, body: cssGz},
+		{name: "two headers", path: "/style.css", send: []string{"Accept-Encoding: deflate", "Accept-Encoding: gzip"}, status: 200, body: cssGz, orBody: css},
 		{name: "only gzip exists", path: "/only.js", send: br, status: 200, body: "gz of only", want: []string{"Content-Encoding: gzip", "Vary: Accept-Encoding"}},
 		{name: "no other form", path: "/big.bin", send: br, status: 200, body: large, want: []string{"Content-Encoding:", "Vary:"}},
 
@@ -218,7 +219,7 @@ func requests(w *world) []request {
 		{name: "W68 first match in the order written", host: "m.test", path: "/zz/first.dat", status: 200, want: []string{"X-Order: first"}},
 		{name: "caching of a 304", host: "m.test", path: "/pic.png", send: []string{`If-None-Match: "6553f100-3"`}, status: 304, want: []string{"Cache-Control: max-age=2419200, public", "Expires: *"}},
 		{name: "caching of a part", host: "m.test", path: "/pic.png", send: []string{"Range: bytes=0-0"}, status: 206, want: []string{"Cache-Control: max-age=2419200, public"}},
-		{name: "no caching of an unsatisfiable range", host: "m.test", path: "/pic.png", send: []string{"Range: bytes=9-"}, status: 416, want: []string{"Cache-Control:", "Pragma:"}},
+		{name: "unsatisfiable range of a file with a rule", host: "m.test", path: "/pic.png", send: []string{"Range: bytes=9-"}, status: 416, want: []string{"Content-Range: bytes */3"}},
 		{name: "no caching of a missing file", host: "m.test", path: "/nothing.png", status: 404, body: "custom 404", want: []string{"Cache-Control:", "Pragma:", "Expires:", "ETag:"}},
 		{name: "own type", host: "m.test", path: "/typed.bin", status: 200, want: []string{"Content-Type: application/x-own", "Cache-Control: no-store", "X-Quoted: a \"b\" \\ $c"}},
 		{name: "own type of a part", host: "m.test", path: "/typed.bin", send: []string{"Range: bytes=0-1"}, status: 206, want: []string{"Content-Type: application/x-own"}},
@@ -272,7 +273,7 @@ func testRequests(t *testing.T, w *world) {
 			if err != nil {
 				t.Fatalf("HTTP/1.1: %v", err)
 			}
-			r.check(t, "HTTP/1.1", first)
+			r.check(t, w.Product, "HTTP/1.1", first)
 			if q.method == "GET" && q.body == "" {
 				q.method = "HEAD"
 				head, err := w.ask(q)
@@ -289,12 +290,12 @@ func testRequests(t *testing.T, w *world) {
 			if err != nil {
 				t.Fatalf("HTTP/2: %v", err)
 			}
-			r.check(t, "HTTP/2", second)
+			r.check(t, w.Product, "HTTP/2", second)
 		})
 	}
 }
 
-func (r *request) check(t *testing.T, over string, a *answer) {
+func (r *request) check(t *testing.T, product, over string, a *answer) {
 	t.Helper()
 	if a.status != r.status && (r.or == 0 || a.status != r.or) {
 		t.Errorf("%s: status %d, want %d", over, a.status, r.status)
@@ -302,6 +303,9 @@ func (r *request) check(t *testing.T, over string, a *answer) {
 	for _, line := range r.want {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
+		if name == "Server" && value == "" {
+			value = product
+		}
 		got := strings.Join(a.header.Values(name), ", ")
 		switch {
 		case value == "" && got != "":
@@ -310,7 +314,7 @@ func (r *request) check(t *testing.T, over string, a *answer) {
 			t.Errorf("%s: header %s: %q, want %q", over, name, got, value)
 		}
 	}
-	if r.body != "" && a.body != r.body {
+	if r.body != "" && a.body != r.body && (r.orBody == "" || a.body != r.orBody) {
 		t.Errorf("%s: body %.200q, want %.200q", over, a.body, r.body)
 	}
 	if r.part != "" && !strings.Contains(a.body, r.part) {

@@ -29,6 +29,11 @@ type Endpoints struct {
 	Server webserver.Server
 	// HTTP and HTTPS are addresses, host:port.
 	HTTP, HTTPS string
+	// Product is what the server calls itself in the header Server, without a version; "" for nothing.
+	Product string
+	// Reloads tells that a change of names or certificates has it end idle connections: a client that keeps one may
+	// have to open another, once for each change.
+	Reloads bool
 }
 
 // Run runs the suite. start makes and runs a new server for each part of it.
