@@ -49,6 +49,7 @@ var measurements = [...]measurement{
 	{"e", "self-signed pairs per second", measurePairs},
 	{etcdPart, "the store on etcd beside etcd's own client", measureEtcd},
 	{nodesPart, "certificates in a cluster", measureNodes},
+	{enginesPart, "both web servers with the same sites", measureEngines},
 	{dhPart, "Diffie-Hellman parameters beside openssl", measureDH},
 }
 
