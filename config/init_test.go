@@ -116,7 +116,7 @@ func TestSample_ParsesAsItIsAndWithEveryKeySet(t *testing.T) {
 		t.Error("a tab")
 	}
 	w = same(set)
-	if !hasWarning(w, "temporarySites.ttl", "no effect yet") || hasWarning(w, "port:") {
+	if !hasWarning(w, "acme.endpoint", "no effect yet") || hasWarning(w, "port:") {
 		t.Errorf("with every key: %v", w)
 	}
 	// As it is, it lacks what has no default, and says so with the places.

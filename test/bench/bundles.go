@@ -18,7 +18,7 @@ import (
 )
 
 // bundlesPart is the letter of this part.
-const bundlesPart = "i"
+const bundlesPart = "k"
 
 // bundleSizes says how much of bundles is measured.
 type bundleSizes struct {

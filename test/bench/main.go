@@ -50,6 +50,7 @@ var measurements = [...]measurement{
 	{etcdPart, "the store on etcd beside etcd's own client", measureEtcd},
 	{nodesPart, "certificates in a cluster", measureNodes},
 	{bundlesPart, "bundles in a cluster", measureBundles},
+	{enginesPart, "both web servers with the same sites", measureEngines},
 	{dhPart, "Diffie-Hellman parameters beside openssl", measureDH},
 	{objectsPart, "bundles in an object store", measureObjects},
 }

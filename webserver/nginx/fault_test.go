@@ -353,3 +353,28 @@ func TestW52_KeysAreForTheWorkersAlone(t *testing.T) {
 		t.Errorf("folder: %v %v", info.Mode(), err)
 	}
 }
+
+// counting is an nginx that counts how often it tests a configuration.
+func counting(t testing.TB) (program string, count func() int) {
+	t.Helper()
+	needNginx(t)
+	real, err := Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(folder(t))
+	program = filepath.Join(dir, "nginx.sh")
+	script := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = -t ] && echo x >> %s/tests\nexec %s \"$@\"\n", dir, real)
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return program, func() int {
+		b, err := os.ReadFile(filepath.Join(dir, "tests"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return strings.Count(string(b), "x")
+	}
+}
+
+func contains(err error, part string) bool { return strings.Contains(err.Error(), part) }

@@ -42,7 +42,15 @@ type configError struct {
 	line int
 }
 
-func (e *configError) Error() string { return "nginx refuses the configuration: " + e.message }
+func (e *configError) Error() string {
+	text := e.message
+	if len(text) > maxReason { // it repeats whole patterns
+		text = strings.ToValidUTF8(text[:maxReason], "") + " …"
+	}
+	return "nginx refuses the configuration: " + text
+}
+
+const maxReason = 300 // bytes
 
 // managed is an nginx that is a child of this process.
 type managed struct {

@@ -40,6 +40,9 @@ const (
 	before = "Tue, 14 Nov 2023 22:13:19 GMT"
 )
 
+// longValue is longer than what nginx reads as one word of its configuration.
+var longValue = strings.Repeat("long$value;", 700)
+
 var large = strings.Repeat("0123456789abcdef", 20_000) // 320,000 bytes
 
 func requests(w *world) []request {
@@ -241,6 +244,25 @@ func requests(w *world) []request {
 		{name: "rewrite does not reach hidden files", host: "m.test", path: "/any/.git/config", status: 404, body: "custom 404"},
 		{name: "rewrite does not reach the manifest", host: "m.test", path: "/any/_statiko.yaml", status: 404, body: "custom 404"},
 		{name: "rewrite does not leave the root", host: "m.test", path: "/blog/..%2f..%2fx", status: 404, or: 400},
+
+		{name: "rewrite is resolved", host: "m.test", path: "/slashes/plain.txt", status: 200, body: "m plain"},
+		{name: "rewrite does not evade deny", host: "m.test", path: "/slashes/internal.json", status: 404, body: "custom 404"},
+		{name: "rewrite with dots is resolved", host: "m.test", path: "/dots/plain.txt", status: 200, body: "m plain"},
+		{name: "rewrite of letters beyond ASCII", host: "m.test", path: "/cyr/%D0%BF%D0%BE%D0%BA%D0%B0", status: 200, body: "m plain"},
+		{name: "rewrite of other letters", host: "m.test", path: "/cyr/%D0%BF%D0%BE%D0%BA%D0%B1", status: 404},
+		{name: "caseSensitive", host: "m.test", path: "/Case", status: 404, body: "custom 404"},
+		{name: "caseSensitive, other case", host: "m.test", path: "/case", status: 200, body: "small"},
+		{name: "group of fonts, capital letters", host: "m.test", path: "/f.WOFF", status: 200, want: []string{"X-Group: media", "X-Frame-Options:"}},
+		{name: "group of videos", host: "m.test", path: "/v.mp4", status: 200, want: []string{"X-Group: media", "Content-Type: video/mp4"}},
+		{name: "long header, and an empty one", host: "m.test", path: "/l.woff2x", status: 200, want: []string{"X-Long: " + longValue, "X-Empty:"}},
+		{name: "own Location", host: "m.test", path: "/located", status: 200, want: []string{"Location: https://else.test/{a};"}},
+		{name: "custom 404 compressed", host: "m.test", path: "/no", send: gz, status: 404, body: "gz of 404", want: []string{"Content-Encoding: gzip", "Vary: Accept-Encoding", "ETag:"}},
+		{name: "custom 404 for a POST", host: "m.test", method: "POST", path: "/internal.json", post: "x", status: 404, body: "custom 404"},
+		{name: "405 says what is allowed", host: "m.test", method: "PUT", path: "/plain.txt", post: "x", status: 405, want: []string{"Allow: GET, HEAD", "X-Frame-Options:"}},
+		{name: "temporary with a manifest", host: "tm.test", path: "/", status: 200, want: []string{"X-Robots-Tag: noindex", "X-A: b"}},
+		{name: "temporary, missing, with a page that is missing", host: "tm.test", path: "/x", status: 404, part: "404 Not Found", want: []string{"X-Robots-Tag: noindex", "X-A:"}},
+		{name: "temporary with a rule of its own", host: "tm.test", path: "/own", status: 200, want: []string{"X-Robots-Tag: all"}},
+		{name: "very long header", host: "m.test", path: "/plain.txt", send: []string{"X-Long: " + longValue}, status: 200, body: "m plain"},
 
 		// Proxied paths.
 		{name: "proxy with a path", host: "m.test", path: "/api/v1/x?y=%2F", status: 200, part: "GET /base/v1/x?y=%2F host=" + w.backend + " for=127.0.0.1 proto=https xhost=m.test", want: []string{"X-Backend: yes", "X-Ours: 1", "Server:"}},

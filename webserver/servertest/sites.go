@@ -17,6 +17,9 @@ rewrite:
   "^/show/(.*)$": "/$1.png"
   "^/any/(.*)$": "/$1"
   "^/moved/(.*)$": "/api/$1?from=moved"
+  "^/slashes(.*)$": "/$1"
+  "^/dots/(.*)$": "/x/../$1"
+  "^/cyr/(привет|пока)$": "/plain.txt"
 rules:
   - prefix: "/"
     options: {headers: {"X-Frame-Options": "DENY", "Strict-Transport-Security": "max-age=63072000"}}
@@ -30,6 +33,15 @@ rules:
     options: {clientCaching: 1d 12h}
   - exact: /internal.json
     options: {deny: true}
+  - match: "^/Case$"
+    caseSensitive: true
+    options: {deny: true}
+  - file: "_fonts, _videos"
+    options: {headers: {X-Group: media}}
+  - file: woff2x
+    options: {headers: {X-Empty: "", X-Long: "%[2]s"}}
+  - exact: /located
+    options: {headers: {Location: "https://else.test/{a};"}}
   - match: '\.secret$'
     options: {deny: true}
   - exact: /typed.bin
@@ -44,7 +56,7 @@ rules:
     options: {proxy: "http://%[1]s"}
   - prefix: /evil/
     options: {proxy: "http://127.0.0.2:1/"}
-`, w.backend)
+`, w.backend, longValue)
 }
 
 // fixtureSites are the sites that the table asks.
@@ -64,9 +76,13 @@ func fixtureSites(t *testing.T, w *world) []*webserver.Site {
 		"assets/pic.png": "pic", "assets/index.html": "x", "zz/first.dat": "x", "typed.bin": "typed",
 		"enc.svgz": "zipped", "br:enc.svgz": "wrong", "vary.css": "vary", "gzip:vary.css": "gz of vary",
 		"internal.json": "{}", "deep/Config.SECRET": "x", "errors/403.html": "custom 403", "errors/404.html": "custom 404",
-		"noindex/x": "x", "posts/one.html": "post one", "below/_statiko.yaml": "just a file", ".git/config": "secret",
+		"noindex/x": "x", "Case": "x", "case": "small", "f.WOFF": "x", "v.mp4": "x", "l.woff2x": "x", "located": "x",
+		"gzip:errors/404.html": "gz of 404", "posts/one.html": "post one", "below/_statiko.yaml": "just a file", ".git/config": "secret",
 	})
 	temporary := deploy(t, newSite(t, "t.test"), map[string]string{"index.html": "temporary"})
 	temporary.Temporary = true
-	return []*webserver.Site{a, m, temporary, newSite(t, "e.test")}
+	ruled := deploy(t, newSite(t, "tm.test"), map[string]string{"index.html": "x", "own": "x",
+		"_statiko.yaml": "page404: 404.html\nrules: [{exact: /own, options: {headers: {X-Robots-Tag: all}}}, {prefix: /, options: {headers: {X-A: b}}}]"})
+	ruled.Temporary = true
+	return []*webserver.Site{a, m, temporary, ruled, newSite(t, "e.test")}
 }
