@@ -45,12 +45,13 @@ func scaleOut(t *testing.T, nodes, sites int) {
 
 	ctx := context.Background()
 	began = time.Now()
+	sent, stored := etcd.Metric(t, sentBytes), etcd.Metric(t, usedBytes)
 	_, err := r.stores[0].Restore(ctx, manySites(t, sites), 0)
 	cluster.Must(t, err)
 	restored := since(began)
-	sent := etcd.Metric(t, sentBytes)
 	r.await(t, 5*time.Minute, func(s *state.Snapshot) bool { return s.Len(state.KindSite) == sites })
-	t.Logf("%d sites restored in %s, and on all after %s; etcd sent %.1f MB after the restore", sites, restored, since(began), (etcd.Metric(t, sentBytes)-sent)/1e6)
+	t.Logf("%d sites restored in %s, and on all after %s; etcd sent %.1f MB to each node, and keeps %.0f bytes for each site",
+		sites, restored, since(began), (etcd.Metric(t, sentBytes)-sent)/1e6/float64(nodes), (etcd.Metric(t, usedBytes)-stored)/float64(sites))
 	t.Logf("memory of this process for each replica: %.1f MB", float64(memory()-before)/1e6/float64(nodes))
 
 	// One change at a time, and when each replica has it.
@@ -108,8 +109,11 @@ func scaleOut(t *testing.T, nodes, sites int) {
 	t.Logf("a change then is on all after %s", slices.Max(delays).Round(time.Millisecond))
 }
 
-// sentBytes is etcd's counter of what it sent to clients.
-const sentBytes = "etcd_network_client_grpc_sent_bytes_total"
+// Metrics of etcd: what it sent to clients, and how much of its database is in use.
+const (
+	sentBytes = "etcd_network_client_grpc_sent_bytes_total"
+	usedBytes = "etcd_mvcc_db_total_size_in_use_in_bytes"
+)
 
 func since(began time.Time) time.Duration { return time.Since(began).Round(time.Millisecond) }
 

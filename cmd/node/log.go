@@ -6,7 +6,9 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zapgrpc"
 	"golang.org/x/term"
+	"google.golang.org/grpc/grpclog"
 
 	"statiko/config"
 )
@@ -41,5 +43,8 @@ func newLogger(c config.Log, env environment) (*zap.Logger, error) {
 		encoder = zapcore.NewJSONEncoder(e)
 	}
 	sink := zapcore.Lock(zapcore.AddSync(env.stderr))
-	return zap.New(zapcore.NewCore(encoder, sink, level)), nil
+	log := zap.New(zapcore.NewCore(encoder, sink, level))
+	// The library of etcd's client writes lines of its own otherwise, in a format of its own.
+	grpclog.SetLoggerV2(zapgrpc.NewLogger(log.Named("grpc").WithOptions(zap.IncreaseLevel(max(level, zapcore.ErrorLevel)))))
+	return log, nil
 }

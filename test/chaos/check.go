@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -63,6 +64,11 @@ func (s *Scene) Judge() {
 	cluster.Must(s.T, cluster.Poll(2*cluster.StartTimeout, "no lease is left", s.leasesAre))
 	cluster.Must(s.T, cluster.Poll(90*time.Second, "etcd has exactly the sites and names of the nodes", func() error { return s.keysAre(sites) }))
 	s.served(sites)
+	for _, n := range s.Nodes {
+		if err := logged(n); err != nil {
+			s.T.Error(err)
+		}
+	}
 	if s.T.Failed() {
 		s.T.FailNow()
 	}
@@ -125,6 +131,17 @@ func (s *Scene) keysAre(sites history.Sites) error {
 	for domain, aliases := range sites {
 		if got, ok := found[domain]; !ok || !slices.Equal(got, aliases) {
 			return fmt.Errorf("%s: etcd has %t %v, the nodes %v", domain, ok, got, aliases)
+		}
+	}
+	return nil
+}
+
+// logged is an error if the node's log has a line that is not JSON, as the log's format is.
+func logged(n *cluster.Node) error {
+	for line := range bytes.Lines(n.Log()) {
+		// The last one may be under way.
+		if !json.Valid(line) && bytes.HasSuffix(line, []byte("\n")) {
+			return fmt.Errorf("the log of %s has the line %.300q", n.Name(), line)
 		}
 	}
 	return nil
