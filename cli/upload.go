@@ -102,8 +102,11 @@ func (a *app) upload(ctx context.Context, u upload) error {
 		t.row("Uploaded", fmt.Sprintf("%s (%s)", size(result.Size), result.Type))
 		t.row("SHA256", result.SHA256)
 		signed := "none"
-		if sign != nil {
+		switch {
+		case sign != nil:
 			signed = sign.String()
+		case result.Signature != "":
+			signed = "the one it had"
 		}
 		t.row("Signature", signed)
 		t.row("Done", name)
@@ -168,13 +171,17 @@ func (a *app) send(ctx context.Context, c *api.Client, name string, r *archive, 
 	return result, waiting
 }
 
-// complete sends the checksum and the signature of a bundle that was uploaded.
+// complete sends the checksum and the signature of a bundle that was uploaded. Without a key, a signature that it has
+// already stays: the same content may be uploaded again by somebody who has none.
 func (a *app) complete(ctx context.Context, c *api.Client, u *uploaded, sum []byte, sign *signer, wait time.Duration) (api.Answer, error) {
+	var err error
 	if sign != nil {
-		var err error
-		if u.Signature, err = sign.sign(sum); err != nil {
-			return api.Answer{}, err
-		}
+		u.Signature, err = sign.sign(sum)
+	} else {
+		u.Signature, err = a.signature(ctx, c, u.Name)
+	}
+	if err != nil {
+		return api.Answer{}, err
 	}
 	metadata := api.AppMetadata{Signature: u.Signature, Hash: base64.StdEncoding.EncodeToString(sum)}
 	answer, err := a.changeIn(ctx, c, wait, "", "store the checksum and signature of "+u.Name+", which is uploaded but not complete",
@@ -183,6 +190,20 @@ func (a *app) complete(ctx context.Context, c *api.Client, u *uploaded, sum []by
 		f.hint = fmt.Sprintf("upload again when that is put right; stkcli app remove --app %s removes it", u.Name)
 	}
 	return answer, err
+}
+
+// signature returns the one that a bundle has; "" without one.
+func (a *app) signature(ctx context.Context, c *api.Client, name string) (string, error) {
+	apps, err := c.Apps(ctx)
+	if err != nil {
+		return "", a.nodeError(err, "complete %s, which is uploaded: list the app bundles", name)
+	}
+	for _, app := range apps {
+		if app.Name == name {
+			return app.Signature, nil
+		}
+	}
+	return "", nil
 }
 
 // replicas reads a value such as "1/2".

@@ -81,8 +81,8 @@ type Prober struct {
 	busy map[string]bool
 	// newest is when the newest of pending came.
 	newest time.Time
-	// settled is closed, and replaced, when nothing is pending any more.
-	settled chan struct{}
+	// visited is closed, and replaced, whenever a visit is over.
+	visited chan struct{}
 	// allAt is when the list of all sites is looked through for what was missed.
 	allAt time.Time
 }
@@ -120,7 +120,7 @@ func New(o Options) (*Prober, error) {
 	}
 	return &Prober{
 		o: o, client: newClient(reach(o.HTTP), reach(o.HTTPS), o.Timeout), wake: make(chan struct{}, 1), sites: map[string]*site{},
-		pending: map[string]bool{}, busy: map[string]bool{}, settled: make(chan struct{}),
+		pending: map[string]bool{}, busy: map[string]bool{}, visited: make(chan struct{}),
 	}, nil
 }
 
@@ -181,19 +181,28 @@ func (p *Prober) Pending() bool {
 	return len(p.pending) > 0 && p.o.Now().Sub(p.newest) < patience
 }
 
-// Probe has all sites visited, and returns when that is done or ctx ends.
-func (p *Prober) Probe(ctx context.Context) {
-	domains := p.served()
-	p.Changed(domains)
-	p.mu.Lock()
-	settled, left := p.settled, len(p.pending)
-	p.mu.Unlock()
-	if left == 0 {
-		return
+// Probe has a site visited or, if domain is "", all sites, and returns when that is done or ctx ends.
+func (p *Prober) Probe(ctx context.Context, domain string) {
+	if domain == "" {
+		p.Changed(p.served())
+	} else {
+		p.Changed([]string{domain})
 	}
-	select {
-	case <-settled:
-	case <-ctx.Done():
+	for {
+		p.mu.Lock()
+		visited, left := p.visited, len(p.pending) > 0
+		if domain != "" {
+			_, left = p.pending[domain]
+		}
+		p.mu.Unlock()
+		if !left {
+			return
+		}
+		select {
+		case <-visited:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

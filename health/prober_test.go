@@ -84,7 +84,7 @@ func TestProber_AnotherCertificateThanTheSitesIsAFault(t *testing.T) {
 		t.Fatalf("%+v", is)
 	}
 	w.set(func() { w.pairs["a.test"] = w.pairs["b.test"] })
-	w.prober.Probe(t.Context())
+	w.prober.Probe(t.Context(), "")
 	if is := w.prober.Site("a.test"); is.Healthy || is.Err != errCertificate.Error() {
 		t.Errorf("%+v", is)
 	}
@@ -117,11 +117,11 @@ func TestProber_OneFailureIsNone(t *testing.T) {
 		t.Errorf("%+v after %d visits, want well after 2", is, w.visited("a.test"))
 	}
 	w.set(func() { bad = 1000 })
-	w.prober.Probe(t.Context())
+	w.prober.Probe(t.Context(), "")
 	if is := w.prober.Site("a.test"); is.Healthy || w.visited("a.test") != 4 {
 		t.Errorf("%+v after %d visits, want ill after 4", is, w.visited("a.test"))
 	}
-	w.prober.Probe(t.Context()) // known to fail: once is enough
+	w.prober.Probe(t.Context(), "") // known to fail: once is enough
 	if n := w.visited("a.test"); n != 5 {
 		t.Errorf("%d visits, want 5", n)
 	}
@@ -249,6 +249,29 @@ func TestProber_FewGoBeforeMany(t *testing.T) {
 	}
 }
 
+// Whoever asks about one site does not wait for the others.
+func TestProber_OneSiteIsVisitedForWhoAsks(t *testing.T) {
+	w := newWorld(t, nil)
+	w.run()
+	hang := make(chan struct{})
+	for i := range parallel - 1 {
+		w.add(fmt.Sprintf("slow%d.test", i), func(http.ResponseWriter, *http.Request) { <-hang })
+	}
+	defer close(hang)
+	w.add("a.test", nil)
+	w.eventually(func() error {
+		if n := w.visited("a.test"); n != 1 {
+			return fmt.Errorf("visited %d times", n)
+		}
+		return nil
+	})
+	w.answerWith("a.test", status(http.StatusTeapot))
+	w.prober.Probe(t.Context(), "a.test")
+	if is := w.prober.Site("a.test"); is.Healthy {
+		t.Errorf("%+v", is)
+	}
+}
+
 // A change that cannot be visited for long does not count as work in progress for ever.
 func TestProber_PendingHasAnEnd(t *testing.T) {
 	now := time.Now()
@@ -263,7 +286,7 @@ func TestProber_PendingHasAnEnd(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	w.prober.Probe(ctx) // nobody visits: it ends with ctx
+	w.prober.Probe(ctx, "") // nobody visits: it ends with ctx
 }
 
 // A server that accepts and never answers, or breaks off, costs neither descriptors nor goroutines (goleak).
@@ -289,7 +312,7 @@ func TestProber_LeaksNothing(t *testing.T) {
 	}
 	before := descriptors(t)
 	for range 20 {
-		w.prober.Probe(t.Context())
+		w.prober.Probe(t.Context(), "")
 	}
 	w.eventually(func() error { // the server's own end of the last ones
 		if after := descriptors(t); after > before+6 {
@@ -312,7 +335,7 @@ func descriptors(t testing.TB) int {
 func TestProber_ManySites(t *testing.T) {
 	w := newWorld(t, nil)
 	w.run()
-	count := 300
+	count := 150
 	if os.Getenv("STATIKO_SOAK") == "1" {
 		count = 10_000
 	}
@@ -330,7 +353,17 @@ func TestProber_ManySites(t *testing.T) {
 	w.putSites(domains)
 	began := time.Now()
 	w.prober.Changed(domains)
-	w.settled("a.test")
+	for left := count; left > 0; { // eventually fails only if nothing happens for long
+		w.eventually(func() error {
+			w.prober.mu.Lock()
+			defer w.prober.mu.Unlock()
+			if len(w.prober.pending) == left {
+				return fmt.Errorf("%d are left", left)
+			}
+			left = len(w.prober.pending)
+			return nil
+		})
+	}
 	for _, d := range domains {
 		if n := w.visited(d); n != 1 {
 			t.Fatalf("%s was visited %d times", d, n)

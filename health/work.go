@@ -66,14 +66,9 @@ func (p *Prober) done(domain string) {
 		p.poke()
 		return
 	}
-	if _, wanted := p.pending[domain]; !wanted {
-		return
-	}
 	delete(p.pending, domain)
-	if len(p.pending) == 0 {
-		close(p.settled)
-		p.settled = make(chan struct{})
-	}
+	close(p.visited)
+	p.visited = make(chan struct{})
 }
 
 // probe visits a site and notes how it was.

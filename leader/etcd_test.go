@@ -67,6 +67,30 @@ func TestElection_LeaseRevokedWhileWaiting(t *testing.T) {
 	oneAtATime(t, etcd)
 }
 
+// A candidate whose lease is revoked while it waits is in the queue again with its new lease while the leader goes on: its
+// campaign with the old one has ended, although nothing happened in the election.
+func TestElection_LeaseRevokedWhileWaitingIsInTheQueueAgain(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, quick)
+	etcd := c.Client(t)
+	a := startNode(t, "a", c.Endpoints())
+	first := a.term(t, 10*time.Second)
+	b := startNode(t, "b", c.Endpoints())
+	b.waits(t, etcd)
+	s, _ := b.sessions.Current()
+	if _, err := etcd.Revoke(t.Context(), s.Lease()); err != nil {
+		t.Fatal(err)
+	}
+	b.waits(t, etcd)
+	if first.fence.Over() {
+		t.Error("the leader's term is over, so that nothing was shown")
+	}
+	a.stop()
+	b.term(t, 10*time.Second)
+	b.stop()
+	oneAtATime(t, etcd)
+}
+
 // open is a fence of a term that does not know that it is over, as in a process that was frozen between its look at
 // the clock and its write.
 type open struct{ state.KeyedFence }

@@ -56,6 +56,9 @@ func (s *Server) downloadApp(c *call) error {
 		return notFound("there is no bundle %s", name)
 	}
 	f, err := s.Library.Fetch(c.r.Context(), app)
+	if err != nil && c.r.Context().Err() == nil {
+		return api.Errorf(api.CodeNotReady, "this node does not have the archive of %s, and could not fetch it: %v", name, err)
+	}
 	if err != nil {
 		return fmt.Errorf("fetch the archive of %s: %w", name, err)
 	}

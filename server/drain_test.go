@@ -71,11 +71,15 @@ type playedHealth struct {
 	Reconciler
 	pending atomic.Bool
 	probes  atomic.Int64
+	probed  atomic.Value
 	fault   atomic.Value
 }
 
-func (h *playedHealth) Pending() bool         { return h.pending.Load() }
-func (h *playedHealth) Probe(context.Context) { h.probes.Add(1) }
+func (h *playedHealth) Pending() bool { return h.pending.Load() }
+func (h *playedHealth) Probe(_ context.Context, domain string) {
+	h.probes.Add(1)
+	h.probed.Store(domain)
+}
 func (h *playedHealth) Site(domain string) reconcile.SiteStatus {
 	is := h.Reconciler.Site(domain)
 	if fault, _ := h.fault.Load().(string); fault != "" {
@@ -115,7 +119,9 @@ func TestStatus_TellsWhatVisitsFind(t *testing.T) {
 		t.Error("strangers had sites visited")
 	}
 	n.get("/status?force=1").want(503)
-	if h.probes.Load() != 1 {
-		t.Errorf("%d probes, want 1", h.probes.Load())
+	n.site("more.example.org", "www.more.example.org")
+	n.get("/status/www.more.example.org?force=1").want(503)
+	if h.probes.Load() != 2 || h.probed.Load() != "more.example.org" {
+		t.Errorf("%d probes, want 2; the last of %q", h.probes.Load(), h.probed.Load())
 	}
 }

@@ -12,8 +12,8 @@ type Health interface {
 	Site(domain string) reconcile.SiteStatus
 	// Pending tells whether Site may tell of something as it was before it was changed.
 	Pending() bool
-	// Probe has all sites looked at anew, and returns when that is done or ctx ends.
-	Probe(ctx context.Context)
+	// Probe has a site looked at anew or, if domain is "", all sites, and returns when that is done or ctx ends.
+	Probe(ctx context.Context, domain string)
 }
 
 // appliedHealth is that of a node whose sites nobody visits: a site is as it was applied.
@@ -21,4 +21,4 @@ type appliedHealth struct{ r Reconciler }
 
 func (h appliedHealth) Site(domain string) reconcile.SiteStatus { return h.r.Site(domain) }
 func (appliedHealth) Pending() bool                             { return false }
-func (appliedHealth) Probe(context.Context)                     {}
+func (appliedHealth) Probe(context.Context, string)             {}

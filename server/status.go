@@ -15,7 +15,7 @@ const forceWait = 10 * time.Second
 
 // status answers GET /status: 200 while sites are served, whatever the store does.
 func (s *Server) status(c *call) error {
-	s.force(c)
+	s.force(c, "")
 	snap := s.snapshot(c)
 	st := s.ownStatus(c, snap)
 	applied := s.Reconciler.Status().Revision
@@ -50,10 +50,12 @@ func (s *Server) status(c *call) error {
 
 // siteStatus answers GET /status/{domain}: 503 if that site is not served as it should be.
 func (s *Server) siteStatus(c *call) error {
-	s.force(c)
 	name := c.r.PathValue("domain")
 	if stored, err := state.CheckDomain(name); err == nil {
 		name = stored
+	}
+	if site, ok := s.Store.Snapshot().Site(name); ok {
+		s.force(c, site.Domain)
 	}
 	snap := s.snapshot(c)
 	site, ok := snap.Site(name)
@@ -72,8 +74,9 @@ func (s *Server) siteStatus(c *call) error {
 	return c.json(code, st)
 }
 
-// force has everything looked at again before the answer, if an authenticated caller asks for it.
-func (s *Server) force(c *call) {
+// force has everything looked at again before the answer, and all sites or one visited, if an authenticated caller
+// asks for it.
+func (s *Server) force(c *call, domain string) {
 	if !c.authenticated || !truthy(c.r.URL.Query().Get("force")) {
 		return
 	}
@@ -82,7 +85,7 @@ func (s *Server) force(c *call) {
 	defer cancel()
 	// What is not applied or visited in time is in the answer.
 	_ = s.Reconciler.Wait(ctx, s.Store.Snapshot().Revision(), "")
-	s.Health.Probe(ctx)
+	s.Health.Probe(ctx, domain)
 }
 
 // ownStatus is nodeStatus with what the cluster knows of this node.

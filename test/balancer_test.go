@@ -94,7 +94,7 @@ func startBalancer(t testing.TB, name string, nodes []*cluster.Node) *balancer {
 	p, err := cluster.StartProcess(dir, filepath.Join(dir, "log"), cluster.CleanEnv(), program, args...)
 	cluster.Must(t, err)
 	t.Cleanup(func() {
-		p.Kill()
+		p.Terminate() // nginx's workers would outlive its master if that were killed
 		if t.Failed() {
 			t.Logf("%s says\n%s", name, p.Tail())
 		}

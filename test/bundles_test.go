@@ -256,6 +256,15 @@ func TestBundles_DeployAndRollbackSwitchAtOnce(t *testing.T) {
 	if err := client.DeleteApp(ctx, "v1"); !errors.Is(err, state.ErrInUse) {
 		t.Errorf("removing what the site can go back to: %v", err)
 	}
+	// One node loses its disk but for its configuration, and is rebuilt.
+	rebuilt := c.Nodes[2]
+	cluster.Must(t, rebuilt.Stop())
+	cluster.Must(t, os.RemoveAll(rebuilt.Settings["appRoot"]))
+	for _, n := range c.Nodes[:2] {
+		cluster.Must(t, os.Rename(n.Settings["repo.local.path"]+".away", n.Settings["repo.local.path"]))
+	}
+	rebuilt.Start(t)
+	cluster.Must(t, cluster.Poll(time.Minute, "the rebuilt node serves the site", func() error { return servesPage(rebuilt, domain, "v0") }))
 	tags := map[string]bool{}
 	for _, n := range c.Nodes {
 		p := cluster.Visit(t, n).MustGet(t, 200, "https://"+domain+"/noise.bin")

@@ -151,15 +151,15 @@ func checkCommand(path *string, env environment) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Say what is wrong with a configuration",
-		Long: `Read the configuration as a start would, and list every fault with file, line and key. If it keeps bundles in an
-object store, connect to that and say what is wrong. Nothing is changed.`,
+		Long: `Read the configuration as a start would, and list every fault with file, line and key. If that has none, connect to
+each endpoint of etcd and to the object store that it names, and say which cannot be used and why. Nothing is changed.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(*path, env)
 			if err != nil {
 				return err
 			}
-			if err := node.CheckRepository(cmd.Context(), c); err != nil {
+			if err := node.Check(cmd.Context(), c); err != nil {
 				return err
 			}
 			from := c.File

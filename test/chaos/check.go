@@ -14,12 +14,27 @@ import (
 	"statiko/test/history"
 )
 
-// converged waits until all nodes take changes, agree on who leads, and have the same state.
+// converged waits until all nodes take changes, agree on who leads, see all others, and have the same state.
 func (s *Scene) converged() {
 	for _, n := range s.Nodes {
 		cluster.Must(s.T, n.Healthy())
 	}
 	s.Leader(s.T, cluster.StartTimeout, s.Nodes...)
+	for _, n := range s.Nodes {
+		client := n.API(s.T)
+		cluster.Must(s.T, cluster.Poll(cluster.StartTimeout, "all members are up, for "+n.Name(), func() error {
+			list, err := client.Nodes(context.Background())
+			for _, m := range list {
+				if !m.Up {
+					return fmt.Errorf("%s is not", m.Name)
+				}
+			}
+			if err == nil && len(list) != len(s.Nodes) {
+				err = fmt.Errorf("%d members", len(list))
+			}
+			return err
+		}))
+	}
 	s.SameDocument(s.T)
 }
 
@@ -45,6 +60,7 @@ func (s *Scene) Judge() {
 	if err := s.views.Judge(s.calls.Calls(), s.since); err != nil {
 		s.T.Error(err)
 	}
+	cluster.Must(s.T, cluster.Poll(2*cluster.StartTimeout, "no lease is left", s.leasesAre))
 	cluster.Must(s.T, cluster.Poll(90*time.Second, "etcd has exactly the sites and names of the nodes", func() error { return s.keysAre(sites) }))
 	s.served(sites)
 	if s.T.Failed() {
@@ -63,7 +79,10 @@ func (s *Scene) keysAre(sites history.Sites) error {
 	}
 	values := map[string][]byte{}
 	for _, kv := range r.Kvs {
-		values[strings.TrimPrefix(string(kv.Key), prefix)] = kv.Value
+		key := strings.TrimPrefix(string(kv.Key), prefix)
+		if values[key] = kv.Value; strings.Contains(key, "/secrets/") && !strings.Contains(key, "/guards/") && kv.Version != 1 {
+			return cluster.NoUse(fmt.Errorf("%s was made %d times", key, kv.Version))
+		}
 	}
 	var head struct{ Generation int64 }
 	if err := json.Unmarshal(values["head"], &head); err != nil {
@@ -109,6 +128,17 @@ func (s *Scene) keysAre(sites history.Sites) error {
 		}
 	}
 	return nil
+}
+
+// leasesAre is an error if etcd keeps other leases than one for each node.
+func (s *Scene) leasesAre() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	r, err := s.Etcd.Client(s.T).Leases(ctx)
+	if err == nil && len(r.Leases) != len(s.Nodes) {
+		err = fmt.Errorf("etcd has %d leases for %d nodes", len(r.Leases), len(s.Nodes))
+	}
+	return err
 }
 
 // looked bounds how many sites are visited on each node.

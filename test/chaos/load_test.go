@@ -28,10 +28,12 @@ func TestChaos_NodesRestartedUnderVisitors(t *testing.T) {
 	var longest atomic.Int64
 	load := Usual()
 	load.Writers, load.Operators = 2, 1
-	began := time.Now()
+	var took time.Duration
 	s.Round(load, func() {
 		ctx, stop := context.WithCancel(t.Context())
 		var all sync.WaitGroup
+		began := time.Now()
+		defer func() { took = time.Since(began) }()
 		defer all.Wait()
 		defer stop()
 		for i := range visitors {
@@ -66,8 +68,8 @@ func TestChaos_NodesRestartedUnderVisitors(t *testing.T) {
 		s.rollingRestart()
 		s.pause(2*time.Second, 3*time.Second)
 	})
-	t.Logf("%d visits in %s (%.0f a second), %d of them at another node, the slowest after %s", visits.Load(), time.Since(began).Round(time.Second),
-		float64(visits.Load())/time.Since(began).Seconds(), retries.Load(), time.Duration(longest.Load()).Round(time.Millisecond))
+	t.Logf("%d visits in %s (%.0f a second), %d of them at another node, the slowest after %s", visits.Load(), took.Round(time.Second),
+		float64(visits.Load())/took.Seconds(), retries.Load(), time.Duration(longest.Load()).Round(time.Millisecond))
 }
 
 // balanced asks one node after the other for the steady site, once each. An answer must be the right one.

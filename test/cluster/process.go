@@ -58,6 +58,18 @@ func (p *Process) Kill() {
 	<-p.Ended
 }
 
+// Terminate ends a process of which the exit code does not matter, and its children with it.
+func (p *Process) Terminate() {
+	_ = p.Cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	timer := time.NewTimer(StopTimeout)
+	defer timer.Stop()
+	select {
+	case <-p.Ended:
+	case <-timer.C:
+		p.Kill()
+	}
+}
+
 // Stop ends the process as a supervisor would. It is an error if it does not end in time, or not with 0.
 func (p *Process) Stop() error {
 	if !p.Running() {

@@ -20,8 +20,13 @@ import (
 
 func main() {
 	run := flag.String("run", "", "only mutants whose name matches this regular expression")
+	table := flag.Bool("table", false, "print the table of docs/reliability.md, and change nothing")
 	check := flag.Bool("check", false, "run each test on the unchanged tree first, where it must be green")
 	flag.Parse()
+	if *table {
+		fmt.Print(markdown())
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := all(ctx, *run, *check); err != nil {
@@ -61,6 +66,9 @@ func all(ctx context.Context, run string, check bool) error {
 		}
 		caught++
 		fmt.Printf("caught    %-42s %5s  %s\n", m.name, took, how)
+	}
+	if caught+len(survived) == 0 {
+		return fmt.Errorf("no mutant's name matches %q", run)
 	}
 	fmt.Printf("%d of %d deliberate bugs are caught\n", caught, caught+len(survived))
 	if len(survived) > 0 {
@@ -127,9 +135,23 @@ func (m mutant) judge(ctx context.Context, folder string, check bool) (string, e
 	return "", fmt.Errorf("the test did not run: %w\n%s", err, out)
 }
 
+// markdown returns the table of docs/reliability.md.
+func markdown() string {
+	var b strings.Builder
+	b.WriteString("| the bug | must be found by |\n|---|---|\n")
+	for _, m := range mutants {
+		fmt.Fprintf(&b, "| %s | `go test -run '%s' ./%s` |\n", m.name, strings.ReplaceAll(m.run, "|", "\\|"), m.pkg)
+	}
+	return b.String()
+}
+
 // test runs the mutant's test.
 func (m mutant) test(ctx context.Context, folder string) ([]byte, error) {
-	c := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=4m", "-run="+m.run, "./"+m.pkg)
+	timeout := "90s"
+	if len(m.env) > 0 {
+		timeout = "5m"
+	}
+	c := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout="+timeout, "-run="+m.run, "./"+m.pkg)
 	c.Dir = folder
 	c.Env = append(os.Environ(), m.env...)
 	return c.CombinedOutput()

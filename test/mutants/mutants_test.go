@@ -59,3 +59,14 @@ func hasTest(t *testing.T, folder, run string) bool {
 	}
 	return false
 }
+
+// docs/reliability.md has the table of the deliberate bugs.
+func TestMutants_AreInTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../docs/reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), markdown()) {
+		t.Error("the table in docs/reliability.md is another one; it is printed by: go run ./test/mutants -table")
+	}
+}
