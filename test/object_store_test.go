@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path"
@@ -146,6 +147,30 @@ func servesWhileItsStoreIsAway(t *testing.T, store objectStore) {
 	serves("docs-3")
 	if strings.Contains(string(n.Log()), store.secret) {
 		t.Error("the log has the secret")
+	}
+}
+
+// A node whose bucket is missing starts, and says in its log and to who uploads what to do.
+func TestObjectStores_MissingBucket(t *testing.T) {
+	t.Parallel()
+	store := s3Store(t)
+	n := cluster.NewNode(t, built(t), append(store.settings, "repo.s3.bucket=not-there")...)
+	n.Start(t)
+	cluster.Must(t, cluster.Poll(cluster.StartTimeout, "wait for the log", func() error {
+		for line := range strings.Lines(string(n.Log())) {
+			if strings.Contains(line, "the repository cannot be used") && strings.Contains(line, "repo.s3.bucket") {
+				return nil
+			}
+		}
+		return errors.New("the log does not say that the bucket is missing")
+	}))
+	file := filepath.Join(t.TempDir(), "index.html")
+	if err := os.WriteFile(file, []byte("a page"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, exit := n.TryStkcli(t, "app", "upload", "-a", "docs-1", "--path", filepath.Dir(file))
+	if exit == 0 || !strings.Contains(out, "repo.s3.bucket") {
+		t.Errorf("upload: exit code %d\n%s", exit, out)
 	}
 }
 

@@ -72,15 +72,15 @@ func (r *Repository) words(err error) error {
 	if none, ok := errors.AsType[*noToken](err); ok {
 		host := r.cloud().ActiveDirectoryAuthorityHost
 		if fault := objectstore.NetworkFault(none.err, "the way to "+host, "see what answers for "+host); fault != nil {
-			return fmt.Errorf("Azure Storage at %s: no token for the service principal: %w", r.endpoint, fault)
+			return r.at(fmt.Errorf("no token for the service principal: %w", fault))
 		}
 	}
 	if fault := objectstore.NetworkFault(err, "repo.azure.account and repo.azure.endpoint", "correct repo.azure.endpoint"); fault != nil {
-		return fmt.Errorf("Azure Storage at %s: %w", r.endpoint, fault)
+		return r.at(fault)
 	}
 	status := statusOf(err)
 	if status == 0 {
-		return fmt.Errorf("Azure Storage at %s: %w", r.endpoint, err)
+		return r.at(err)
 	}
 	words := ""
 	switch bloberror.Code(codeOf(err)) {
@@ -98,6 +98,11 @@ func (r *Repository) words(err error) error {
 		}
 	}
 	return &fault{fmt.Sprintf("Azure Storage at %s: %s%s (HTTP %d)", r.endpoint, words, codeOf(err), status), err}
+}
+
+// at says where it happened.
+func (r *Repository) at(err error) error {
+	return &fault{fmt.Sprintf("Azure Storage at %s: %v", r.endpoint, err), err}
 }
 
 // fault is an error in our words.

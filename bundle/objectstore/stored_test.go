@@ -20,7 +20,7 @@ func TestStored(t *testing.T) {
 	if got := Decode("site.tar.gz", nil); got.Meta.Type != "tar.gz" || got.Upload != "" {
 		t.Errorf("%+v", got)
 	}
-	if NewUpload() == NewUpload() {
+	if first := NewUpload(); first == NewUpload() {
 		t.Error("two uploads have one mark")
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -340,7 +339,7 @@ func Streams(t *testing.T, r bundle.Repository, size int64, used func() int64, m
 	if peak > most {
 		t.Errorf("memory grew by %d bytes for an object of %d; at most %d may", peak, size, most)
 	}
-	t.Log(fmt.Sprintf("%d MiB stored and read back; memory grew by %d KiB at most", size>>20, peak>>10))
+	t.Logf("%d MiB stored and read back; memory grew by %d KiB at most", size>>20, peak>>10)
 }
 
 type readerFunc func([]byte) (int, error)

@@ -10,23 +10,24 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// losing drops the first answer to a request that lose chooses.
+// losing drops the first answer to each kind of request that lose names.
 type losing struct {
 	to   http.RoundTripper
-	lose func(*http.Request) bool
+	lose func(*http.Request) string
 
-	mu    sync.Mutex
-	count int
+	mu   sync.Mutex
+	lost map[string]bool
 }
 
 func (l *losing) RoundTrip(q *http.Request) (*http.Response, error) {
 	a, err := l.to.RoundTrip(q)
+	kind := l.lose(q)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil || l.count > 0 || !l.lose(q) {
+	if err != nil || kind == "" || l.lost[kind] {
 		return a, err
 	}
-	l.count++
+	l.lost[kind] = true
 	return nil, errors.Join(errors.New("the answer was lost"), a.Body.Close())
 }
 
