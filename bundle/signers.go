@@ -35,10 +35,11 @@ type Signers struct {
 // signed is a key of Signers.good.
 type signed struct{ sha256, signature string }
 
-// Sizes of RSA keys in bits. Smaller ones can be broken, larger ones make every look slow.
+// Sizes of RSA keys in bits. Smaller ones can be broken; the base64 of a signature of a larger one is longer than
+// MaxSignature.
 const (
 	minRSABits = 2048
-	maxRSABits = 8192
+	maxRSABits = 6144
 )
 
 // NewSigners reads PEM blocks, each a public key: "PUBLIC KEY" (PKIX) of an RSA or Ed25519 key, or "RSA PUBLIC KEY"

@@ -126,7 +126,7 @@ func TestNewSigners_Faults(t *testing.T) {
 		{"required without a key", true, nil, "there is no public key"},
 		{"no PEM", false, []byte("hello"), "block 1: is not PEM"},
 		{"a private key", false, private, "block 1 (RSA PRIVATE KEY): is no public key"},
-		{"RSA of 1024 bits", false, publicPEM(t, &small.PublicKey), "has 1024 bits; 2048 to 8192"},
+		{"RSA of 1024 bits", false, publicPEM(t, &small.PublicKey), "has 1024 bits; 2048 to 6144"},
 		{"a key on a curve", false, append(bytes.Clone(good), publicPEM(t, &curve.PublicKey)...), "block 2 (PUBLIC KEY): is a key of type *ecdsa.PublicKey"},
 		{"rubbish in a block", false, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte("x")}), "block 1 (PUBLIC KEY): asn1"},
 		{"something behind the last block", false, append(bytes.Clone(good), "rest"...), "block 2: is not PEM"},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -77,25 +78,25 @@ func archiveFile(path, typ string, size int64) *archive {
 	}}
 }
 
-// digest reads the archive to its end, copies it to w, and returns its SHA-256 and its size.
-func (r *archive) digest(w io.Writer, progress func(int)) ([]byte, int64, error) {
+// digest reads the archive to its end, unless ctx ends before, copies it to w, and returns its SHA-256 and its size.
+func (r *archive) digest(ctx context.Context, w io.Writer, progress func(int)) ([]byte, int64, error) {
 	content, err := r.open(progress)
 	if err != nil {
 		return nil, 0, err
 	}
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(sum, w), content)
+	n, err := io.Copy(io.MultiWriter(sum, w), contextReader{ctx, content})
 	content.Close()
 	return sum.Sum(nil), n, err
 }
 
 // packed returns the archive as a file, with its SHA-256: a folder is packed into a temporary one, so that what is sent
 // is what was looked at. Done removes that.
-func (a *app) packed(r *archive) (file *archive, sum []byte, done func(), err error) {
+func (a *app) packed(ctx context.Context, r *archive) (file *archive, sum []byte, done func(), err error) {
 	done = func() {}
 	if !r.folder {
 		progress, end := a.progress("hashing", r.total)
-		sum, _, err = r.digest(io.Discard, progress)
+		sum, _, err = r.digest(ctx, io.Discard, progress)
 		end()
 		return r, sum, done, err
 	}
@@ -105,7 +106,7 @@ func (a *app) packed(r *archive) (file *archive, sum []byte, done func(), err er
 	}
 	remove := func() { _ = os.Remove(f.Name()) } // what stays there is the system's to clear
 	progress, end := a.progress("packing", r.total)
-	sum, n, err := r.digest(f, progress)
+	sum, n, err := r.digest(ctx, f, progress)
 	end()
 	if e := f.Close(); err == nil {
 		err = e
@@ -118,6 +119,19 @@ func (a *app) packed(r *archive) (file *archive, sum []byte, done func(), err er
 		return nil, nil, done, err
 	}
 	return archiveFile(f.Name(), r.typ, n), sum, remove, nil
+}
+
+// contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(b)
 }
 
 // readCloser reads from one and closes another.

@@ -178,7 +178,7 @@ func (a *app) deployPath(ctx context.Context, d deploy) error {
 	if err != nil {
 		return a.nodeError(err, "get the site %s", d.domain)
 	}
-	file, sum, done, err := a.packed(archive)
+	file, sum, done, err := a.packed(ctx, archive)
 	defer done()
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
@@ -262,6 +263,34 @@ func TestWriteFile_KeepsTheOldOneOnFailure(t *testing.T) {
 	}
 	if b, err := os.ReadFile(path); err != nil || string(b) != "new" {
 		t.Errorf("through the link: %q, %v", b, err)
+	}
+}
+
+func TestPacked_InterruptedLeavesNothing(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	dir := t.TempDir()
+	write(t, dir, "index.html", strings.Repeat("content ", 1<<16))
+	a := &app{Env: Env{Stderr: io.Discard}}
+	archive, err := a.openArchive(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, _, err := a.packed(ctx, archive); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	file, sum, done, err := a.packed(context.Background(), archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, n, err := file.digest(context.Background(), io.Discard, func(int) {}); err != nil || n != file.total || string(again) != string(sum) {
+		t.Errorf("the file has %x, and what was packed %x: %v", again, sum, err)
+	}
+	done()
+	if list, err := os.ReadDir(temporary); err != nil || len(list) != 0 {
+		t.Errorf("left behind: %v, %v", list, err)
 	}
 }
 

@@ -83,7 +83,7 @@ func (a *app) verify(ctx context.Context, v verification) error {
 	if v.app != "" {
 		app, err = a.uploadedApp(ctx, v.app)
 	} else {
-		app, err = a.localApp(v)
+		app, err = a.localApp(ctx, v)
 	}
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (a *app) uploadedApp(ctx context.Context, name string) (*state.App, error) 
 }
 
 // localApp returns the digest of what is on this machine, and the signature given for it.
-func (a *app) localApp(v verification) (*state.App, error) {
+func (a *app) localApp(ctx context.Context, v verification) (*state.App, error) {
 	signature, err := readSignature(v.signature)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func (a *app) localApp(v verification) (*state.App, error) {
 		return nil, err
 	}
 	progress, done := a.progress("hashing", archive.total)
-	sum, _, err := archive.digest(io.Discard, progress)
+	sum, _, err := archive.digest(ctx, io.Discard, progress)
 	done()
 	if err != nil {
 		return nil, err

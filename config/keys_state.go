@@ -245,7 +245,7 @@ func bundleKeys() []key {
 		}, {
 			name: "codesign.publicKey", env: []string{"CODESIGN_PUBLIC_KEY"}, multiline: true,
 			field: func(c *Config) any { return &c.Codesign.PublicKey },
-			doc: "Public keys whose signatures bundles may carry, RSA (2048 to 8192 bits) or Ed25519: PEM, or the path of a PEM file. " +
+			doc: "Public keys whose signatures bundles may carry, RSA (2048 to 6144 bits) or Ed25519: PEM, or the path of a PEM file. " +
 				"Several, one after the other, are for changing keys. With a key, a signature that none of the keys made is refused even " +
 				"if none is required. Required if `codesign.required` is true.",
 			check: func(l *loader) { l.needs(l.Codesign.Required, "codesign.required is true") },
