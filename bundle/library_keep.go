@@ -16,12 +16,16 @@ import (
 // archive with it at once; this is for what a restore left behind, which a second restore may bring back.
 const orphanAge = 24 * time.Hour
 
+// listEvery is how often an object store is looked through for what others put there: listing costs money.
+const listEvery = time.Hour
+
 // keeper is what [Library.Run] remembers between looks.
 type keeper struct {
 	seen *state.Snapshot
 	// strangers are archives that the state does not know, by name, as they were at the last look.
 	strangers map[string]stranger
-	verified  time.Time
+	// verified is when all was read last, listed when the object store was looked through last.
+	verified, listed time.Time
 	// first tells that no look has ended yet: what is there was there before this process.
 	first bool
 }
@@ -99,7 +103,8 @@ func (l *Library) follow(ctx context.Context, k *keeper, s *state.Snapshot) {
 
 // audit compares the archives of this node with the state.
 func (l *Library) audit(ctx context.Context, k *keeper) {
-	if l.Cache != nil {
+	if l.Cache != nil && (k.first || l.Now().Sub(k.listed) >= listEvery) {
+		k.listed = l.Now()
 		if _, err := l.TakeUp(ctx); err != nil && ctx.Err() == nil {
 			l.Log.Warn("the repository was not looked through", zap.Error(err))
 		}
