@@ -112,7 +112,7 @@ func (l *Library) Spool(ctx context.Context, r io.Reader) (*Spool, error) {
 }
 
 // SetMetadata completes a bundle with its signature, and checks the hash. A signature that none of the keys made is
-// refused; without one, a bundle that needs one is pending again. Errors: [state.ErrNotFound], [state.ErrInvalid] and
+// refused. None takes the one that there is away, unless the bundle could not be deployed without it. Errors: [state.ErrNotFound], [state.ErrInvalid] and
 // those of [state.Store.Update].
 func (l *Library) SetMetadata(ctx context.Context, name, signature, hash string) (int64, error) {
 	name, err := state.CheckAppName(name)
@@ -128,6 +128,9 @@ func (l *Library) SetMetadata(ctx context.Context, name, signature, hash string)
 		}
 		app := old.Clone()
 		app.Signature = signature
+		if l.Pending(app) && l.Signers.Check(old) == nil {
+			app.Signature = old.Signature
+		}
 		if faults := append(l.signatureFaults(app), hashFaults(hash, old.SHA256)...); len(faults) > 0 {
 			return &state.InvalidError{Subject: "the bundle " + name, Faults: faults}
 		}

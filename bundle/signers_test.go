@@ -177,6 +177,13 @@ func TestW50_ABundleIsPendingUntilItsSignatureSuffices(t *testing.T) {
 			t.Errorf("%s, signed: %v", node, err)
 		}
 	}
+	// The earlier CLI sends its second request also without a signature: that takes none away.
+	if _, err := n.all["a"].SetMetadata(t.Context(), "app", "", hash); err != nil {
+		t.Fatal(err)
+	}
+	if now, _ := n.store.Snapshot().App("app"); n.all["a"].Pending(now) {
+		t.Error("a request without a signature made a deployed bundle pending again")
+	}
 	// The archive was good when it came; a state that was tampered with is not.
 	forged := app.Clone()
 	forged.Signature = sign(t, stranger, sum[:])
