@@ -115,7 +115,7 @@ func (m Meta) SHA256() (string, error) {
 }
 
 // SignatureBytes returns the decoded signature, nil if there is none. What cannot be the signature of an Ed25519 key
-// or of an RSA key of 2048 to 8192 bits is an error, never taken for absent.
+// or of an RSA key of 2048 to 6144 bits is an error, never taken for absent.
 func (m Meta) SignatureBytes() ([]byte, error) {
 	if m.Signature == "" {
 		return nil, nil
@@ -124,8 +124,8 @@ func (m Meta) SignatureBytes() ([]byte, error) {
 	if err != nil {
 		return nil, errors.New("the signature is not standard base64")
 	}
-	if len(raw) != ed25519.SignatureSize && (len(raw) < 256 || len(raw) > 1024) {
-		return nil, fmt.Errorf("the signature has %d bytes; those of Ed25519 keys have 64, those of RSA keys 256 (2048 bits) to 1024 (8192 bits)", len(raw))
+	if len(raw) != ed25519.SignatureSize && (len(raw) < 256 || len(raw) > 768) {
+		return nil, fmt.Errorf("the signature has %d bytes; those of Ed25519 keys have 64, those of RSA keys 256 (2048 bits) to 768 (6144 bits)", len(raw))
 	}
 	return raw, nil
 }
