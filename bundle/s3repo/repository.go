@@ -156,7 +156,7 @@ func (r *Repository) reach(ctx context.Context) error {
 	return r.do(ctx, func(ctx context.Context, _ func()) error {
 		ctx, cancel := context.WithCancel(ctx) // ends the listing after the first
 		defer cancel()
-		for o := range r.client.Client.ListObjects(ctx, r.o.Bucket, minio.ListObjectsOptions{MaxKeys: 1}) {
+		for o := range r.client.Client.ListObjectsIter(ctx, r.o.Bucket, minio.ListObjectsOptions{MaxKeys: 1}) {
 			return o.Err
 		}
 		return ctx.Err()
@@ -287,7 +287,7 @@ func (r *Repository) names(ctx context.Context) (list []bundle.Entry, err error)
 		list = nil
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		for o := range r.client.Client.ListObjects(ctx, r.o.Bucket, minio.ListObjectsOptions{}) {
+		for o := range r.client.Client.ListObjectsIter(ctx, r.o.Bucket, minio.ListObjectsOptions{}) {
 			if o.Err != nil {
 				return o.Err
 			}
