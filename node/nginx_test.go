@@ -178,22 +178,3 @@ func TestNginx_FaultsAreInTheStatus(t *testing.T) {
 	n.ok(errors.Join(os.Remove(store), os.Rename(store+".away", store)))
 	n.eventually(func() error { return n.serves("a.test", "ruled") })
 }
-
-// A node that was killed leaves its nginx, which serves on; the next start takes its place.
-func TestNginx_LeftByAKilledNodeIsReplaced(t *testing.T) {
-	t.Parallel()
-	dir := shortDir(t)
-	n := startNginx(t, dir)
-	n.addSite("a.test")
-	n.upload("plain", map[string]string{"index.html": "plain"})
-	n.deploy("a.test", "plain")
-	pid, err := os.ReadFile(filepath.Join(dir, "data/nginx/run/nginx.pid"))
-	n.ok(err)
-	id, err := strconv.Atoi(strings.TrimSpace(string(pid)))
-	n.ok(err)
-	nginx.EndLeftover(filepath.Join(dir, "data/nginx"))
-	if err := syscall.Kill(id, 0); err == nil {
-		t.Errorf("process %d goes on", id)
-	}
-	n.eventually(func() error { return n.serves("a.test", "plain") })
-}
