@@ -78,6 +78,27 @@ func TestFault_ConnectionsWaitWhileNginxIsStarted(t *testing.T) {
 	wantBody(t, s, "a.test", "/", "I am a") // whatever nginx is doing now
 }
 
+// Inherited sockets must not block: a worker that waits in accept answers nobody.
+func TestManaged_SocketsDoNotBlock(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	apply(t, s, page(t, "a.test", "I am a"))
+	for _, l := range append(s.opt.HTTP[:1:1], s.opt.HTTPS...) {
+		c, err := l.(*net.TCPListener).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Control(func(fd uintptr) {
+			flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, fd, syscall.F_GETFL, 0)
+			if errno != 0 || flags&syscall.O_NONBLOCK == 0 {
+				t.Errorf("%s blocks (%v)", l.Addr(), errno)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A folder that cannot be written is an error that names it; nothing changes, and it heals.
 func TestFault_FolderCannotBeWritten(t *testing.T) {
 	t.Parallel()

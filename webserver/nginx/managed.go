@@ -89,9 +89,9 @@ func (s *Server) newManaged() error {
 		if !ok {
 			return fmt.Errorf("nginx: %s is no TCP listener", l.Addr())
 		}
-		f, err := tcp.File()
+		f, err := socketFile(tcp)
 		if err != nil {
-			return err
+			return fmt.Errorf("nginx: listener %s: %w", l.Addr(), err)
 		}
 		inherit += fmt.Sprintf("%d;", 3+len(m.files))
 		m.files = append(m.files, f)
@@ -99,6 +99,29 @@ func (s *Server) newManaged() error {
 	m.env = append(os.Environ(), inherit)
 	s.eng = m
 	return nil
+}
+
+// socketFile returns a duplicate of a listener's socket that stays non-blocking when a process inherits it. That of
+// [net.TCPListener.File] would be set to block then, and with it the socket itself: of two workers that nginx wakes for
+// one connection, the second would wait in accept for ever.
+func socketFile(l *net.TCPListener) (*os.File, error) {
+	c, err := l.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var f *os.File
+	var dupErr error
+	err = c.Control(func(fd uintptr) {
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+		var n int
+		if n, dupErr = syscall.Dup(int(fd)); dupErr == nil {
+			syscall.CloseOnExec(n)
+			// As the descriptor does not block already, Fd leaves it so.
+			f = os.NewFile(uintptr(n), l.Addr().String())
+		}
+	})
+	return f, errors.Join(err, dupErr)
 }
 
 func (m *managed) close() {

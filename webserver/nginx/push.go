@@ -202,6 +202,27 @@ func (s *Server) takeNodePair() (changed bool, err error) {
 	return true, nil
 }
 
+// startPatience is for how long a change waits for an nginx that is being started.
+const startPatience = 3 * time.Second
+
+// awaitRunning waits a little for nginx. There must be one to see that a configuration takes effect.
+func (s *Server) awaitRunning(ctx context.Context) error {
+	for began := time.Now(); ; {
+		st := s.Status()
+		if st.Running {
+			return nil
+		}
+		if time.Since(began) > startPatience {
+			return fmt.Errorf("nginx does not serve: %w", st.Err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
 // push brings what the model says into force: rendered, tested, put in its place, reloaded, and seen to be used. sni and
 // leaf are a name and the certificate that it must be answered with; "" to look at the revision alone. On an error
 // the old configuration is in its place and in use.
@@ -209,8 +230,8 @@ func (s *Server) push(ctx context.Context, sni string, leaf []byte) error {
 	if s.dh == "" {
 		s.pending()
 	}
-	if st := s.Status(); s.inForce != "" && !st.Running {
-		return fmt.Errorf("nginx does not run: %w", st.Err)
+	if err := s.awaitRunning(ctx); err != nil {
+		return err
 	}
 	text, err := s.render()
 	if err != nil {
