@@ -170,7 +170,9 @@ type call struct {
 	// accept are the statuses that are no errors; any 2xx if empty.
 	accept  []int
 	ifMatch string
-	answer  *Answer
+	// sourceKey is the encryption key of the document that is sent.
+	sourceKey string
+	answer    *Answer
 }
 
 // Wait makes a change wait, at most so long (rounded up to seconds), until it is applied. See [Answer.Applied].
@@ -184,6 +186,10 @@ func Wait(d time.Duration) CallOption {
 
 // IfMatch makes a change fail with state.ErrPrecondition unless the object's ETag is this.
 func IfMatch(etag string) CallOption { return func(c *call) { c.ifMatch = etag } }
+
+// SourceKey sends the encryption key (base64) of a document whose secrets the node's own keys do not open. It is for
+// [Client.SetState] and [Client.CompareState], and for nodes that [Client.CompareState] works with only.
+func SourceKey(key string) CallOption { return func(c *call) { c.sourceKey = key } }
 
 // Observe stores what the headers of the answer say, also if the call returns an [*Error].
 func Observe(a *Answer) CallOption { return func(c *call) { c.answer = a } }

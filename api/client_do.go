@@ -90,6 +90,7 @@ func (c *Client) send(ctx context.Context, k *call, b *body) (*http.Response, er
 	set("Authorization", c.token)
 	set("User-Agent", c.userAgent)
 	set("If-Match", k.ifMatch)
+	set(HeaderSourceKey, k.sourceKey)
 	if r := c.revision.Load(); r > 0 {
 		set(HeaderMinRevision, strconv.FormatInt(r, 10))
 	}

@@ -53,15 +53,24 @@ func (c *Client) SetState(ctx context.Context, r io.Reader, size int64, options 
 // ErrCannotCompare says that a node does not know how to compare states.
 var ErrCannotCompare = errors.New("the node runs an earlier version, which cannot compare states")
 
+// CanCompare returns nil if the node knows [Client.CompareState], else why it does not: [ErrCannotCompare], or that it
+// cannot be asked.
+func (c *Client) CanCompare(ctx context.Context) error {
+	var seen Answer
+	if _, err := c.Info(ctx, Observe(&seen)); err != nil {
+		return err
+	}
+	if seen.Revision < 0 {
+		return fmt.Errorf("%s: %w", c.Address(), ErrCannotCompare)
+	}
+	return nil
+}
+
 // CompareState tells what [Client.SetState] would change, with the same faults, and changes nothing.
 // It does not ask a node of the earlier program, which would not compare but replace: [ErrCannotCompare].
 func (c *Client) CompareState(ctx context.Context, r io.Reader, size int64, options ...CallOption) (*StateDryRun, error) {
-	var seen Answer
-	if _, err := c.Info(ctx, Observe(&seen)); err != nil {
+	if err := c.CanCompare(ctx); err != nil {
 		return nil, err
-	}
-	if seen.Revision < 0 {
-		return nil, fmt.Errorf("%s: %w", c.Address(), ErrCannotCompare)
 	}
 	k := newCall(http.MethodPost, options, "state")
 	k.query.Set("dryRun", "1")

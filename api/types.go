@@ -21,6 +21,9 @@ const (
 	HeaderReplicas = "X-STK-Replicas"
 	// HeaderPending is "true" in the answer to an upload of a bundle that cannot be deployed before its signature comes.
 	HeaderPending = "X-STK-Pending"
+	// HeaderSourceKey carries, with a state document, the encryption key that its secrets are sealed with (base64), if
+	// the node does not have it. The node opens them with it, seals them with its own, and forgets it.
+	HeaderSourceKey = "X-STK-Source-Key"
 	// HeaderWaiting names, beside an X-STK-Applied of "false", the nodes that have not applied the change, and why;
 	// see [ParseWaiting].
 	HeaderWaiting = "X-STK-Waiting"

@@ -68,7 +68,7 @@ func (a *app) authPSK(ctx context.Context) error {
 	if !slices.Contains(info.AuthMethods, "psk") {
 		return userError("the node %s does not take pre-shared keys", t.address()).withHint("auth.psk.enabled in the node's configuration allows them")
 	}
-	key, err := a.readKey(ctx, t)
+	key, err := a.askSecret(ctx, "Pre-shared key of "+t.address())
 	if err != nil {
 		return err
 	}
@@ -96,12 +96,12 @@ func (a *app) authPSK(ctx context.Context) error {
 	return nil
 }
 
-// readKey reads the key without showing it or, without a terminal, from the first line of standard input.
-func (a *app) readKey(ctx context.Context, t target) (string, error) {
+// askSecret reads a key without showing it or, without a terminal, from the first line of standard input.
+func (a *app) askSecret(ctx context.Context, what string) (string, error) {
 	var key string
 	var err error
 	if a.StdinTerminal && a.ReadSecret != nil {
-		fmt.Fprintf(a.Stderr, "Pre-shared key of %s: ", t.address())
+		fmt.Fprintf(a.Stderr, "%s: ", what)
 		key, err = interruptible(ctx, a.ReadSecret)
 		fmt.Fprintln(a.Stderr)
 	} else {

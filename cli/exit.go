@@ -116,7 +116,7 @@ func (a *app) hint(err error) string {
 		case e.Code == api.CodeInUse:
 			return "stkcli site list shows what uses it"
 		case e.Code == api.CodeForeignKey:
-			return "the node needs the key that the document was made with: secretsEncryptionKey, or one of secretsEncryptionOldKeys"
+			return "the node needs the key that the document was made with: give it with --source-key, or add it to secretsEncryptionOldKeys"
 		}
 		return ""
 	}

@@ -86,6 +86,9 @@ func parseAnswers(text string) ([]scriptedAnswer, error) {
 
 func (n *scriptedNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	line := fmt.Sprintf("%s %s auth=%q", r.Method, r.URL.RequestURI(), r.Header.Get("Authorization"))
+	if key := r.Header.Get(api.HeaderSourceKey); key != "" {
+		line += fmt.Sprintf(" key=%q", key)
+	}
 	if body := n.body(r); body != "" {
 		line += " " + body
 	}

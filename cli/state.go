@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"statiko/api"
+	"statiko/secret"
 	"statiko/state"
 )
 
@@ -29,12 +30,17 @@ replaced only when the document is complete, and only its owner can read it.`,
 	set := &cobra.Command{
 		Use: "set", Short: "Replace the whole state",
 		Long: `Replaces the whole state by the document, at once: what it lacks is removed. A faulty document changes nothing, and
-each of its faults is named. On a terminal you are asked first if sites would be removed.`,
+each of its faults is named. On a terminal you are asked first if sites would be removed.
+
+The node must have the encryption key that the document's secrets are sealed with, or be given it: --source-key names
+a file with that key (secretsEncryptionKey of the node that the document is from); "-" has stkcli ask for it. The node
+seals the secrets with its own key, and keeps the other one nowhere.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.stateSet(cmd.Context(), s) },
 	}
 	f := set.Flags()
 	f.StringVarP(&s.file, "file", "f", "", "file with the document; standard input without it")
 	f.BoolVar(&s.dryRun, "dry-run", false, "only show what would change")
+	f.StringVar(&s.sourceKey, "source-key", "", `file with the encryption key of the document, if it is not the node's; "-" to be asked for it`)
 	f.BoolVar(&s.yes, "yes", false, "do not ask")
 	sync := &cobra.Command{
 		Use: "sync", Short: "Make the node look again whether all is as the state says",
@@ -82,8 +88,8 @@ func (a *app) stateError(err error, out string) error {
 
 // stateSet is what "state set" was given.
 type stateSet struct {
-	file        string
-	dryRun, yes bool
+	file, sourceKey string
+	dryRun, yes     bool
 }
 
 func (a *app) stateSet(ctx context.Context, s stateSet) error {
@@ -105,13 +111,23 @@ func (a *app) stateSet(ctx context.Context, s stateSet) error {
 		}
 		doc = f
 	}
+	key, err := a.sourceKey(ctx, s.sourceKey, fromFile)
+	if err != nil {
+		return err
+	}
 	c, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	if key != nil {
+		// An earlier node would take the document with secrets that it cannot open.
+		if err := c.CanCompare(ctx); err != nil {
+			return a.nodeError(err, "replace the state, which is as it was")
+		}
+	}
 	if s.dryRun {
-		d, err := c.CompareState(ctx, doc, size)
+		d, err := c.CompareState(ctx, doc, size, key...)
 		if err != nil {
 			return a.nodeError(err, "compare the states")
 		}
@@ -119,7 +135,7 @@ func (a *app) stateSet(ctx context.Context, s stateSet) error {
 	}
 	// Only a file can be read twice; a script is not asked.
 	if seeker, ok := doc.(io.Seeker); ok && size >= 0 && a.person() && !s.yes {
-		if err := a.confirmRestore(ctx, c, doc, size); err != nil {
+		if err := a.confirmRestore(ctx, c, doc, size, key); err != nil {
 			return err
 		}
 		if _, err := seeker.Seek(0, io.SeekStart); err != nil {
@@ -127,7 +143,7 @@ func (a *app) stateSet(ctx context.Context, s stateSet) error {
 		}
 	}
 	err = a.change(ctx, c, "", "replace the state, which is as it was", func(o ...api.CallOption) error {
-		return c.SetState(ctx, doc, size, o...)
+		return c.SetState(ctx, doc, size, append(o, key...)...)
 	})
 	if f, ok := errors.AsType[*failure](err); ok && errors.Is(err, state.ErrUnknown) {
 		f.message = "could not learn whether the state was replaced"
@@ -138,9 +154,43 @@ func (a *app) stateSet(ctx context.Context, s stateSet) error {
 	return err
 }
 
+// sourceKey reads the encryption key of a document, which is checked before it is sent to anybody. Without a flag there
+// is none.
+func (a *app) sourceKey(ctx context.Context, from string, stdinFree bool) ([]api.CallOption, error) {
+	const what = "--source-key"
+	if from == "" {
+		return nil, nil
+	}
+	if t, err := a.target(); err != nil {
+		return nil, err
+	} else if t.http {
+		return nil, userError("%s is not sent without TLS, where everybody on the way could read it", what)
+	}
+	var text string
+	if from == "-" {
+		if !stdinFree {
+			return nil, userError("%s - reads the key from where the document comes from", what).withHint("name the document with --file")
+		}
+		var err error
+		if text, err = a.askSecret(ctx, "Encryption key of the document"); err != nil {
+			return nil, err
+		}
+	} else {
+		b, err := os.ReadFile(from)
+		if err != nil {
+			return nil, userError("%s: %v", what, err)
+		}
+		text = strings.TrimSpace(string(b))
+	}
+	if _, err := secret.NewKeyring(text); err != nil {
+		return nil, userError("%s: %v", what, err).withHint("it is secretsEncryptionKey in the configuration of the node that the document is from")
+	}
+	return []api.CallOption{api.SourceKey(text)}, nil
+}
+
 // confirmRestore asks if sites would be removed.
-func (a *app) confirmRestore(ctx context.Context, c *api.Client, doc io.Reader, size int64) error {
-	d, err := c.CompareState(ctx, doc, size)
+func (a *app) confirmRestore(ctx context.Context, c *api.Client, doc io.Reader, size int64, key []api.CallOption) error {
+	d, err := c.CompareState(ctx, doc, size, key...)
 	if errors.Is(err, api.ErrCannotCompare) {
 		return a.confirm(ctx, false, "This node cannot tell what would change. Replace its whole state?")
 	}

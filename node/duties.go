@@ -2,9 +2,11 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"statiko/certs"
+	"statiko/cluster"
 	"statiko/dhparams"
 	"statiko/health"
 	"statiko/leader"
@@ -88,9 +90,19 @@ func (n *Node) makeDH(o Options) (*dhparams.Duty, error) {
 	c := n.config.TLS.DHParams
 	return dhparams.NewDuty(dhparams.DutyOptions{
 		Store: n.store, Bits: c.Bits, MaxAge: time.Duration(c.MaxAgeDays) * day, Generate: c.Generate,
-		Search: o.SearchDH, Log: n.log.Named("dhparams"),
+		NginxPresent: n.nginxPresent, Search: o.SearchDH, Log: n.log.Named("dhparams"),
 	})
 }
+
+// nginxPresent tells whether a node that belongs to the cluster runs nginx, whether it is up or not.
+func (n *Node) nginxPresent() bool {
+	return n.config.WebServer == engineNginx || slices.ContainsFunc(n.group.Members(), func(m cluster.Member) bool {
+		return m.WebServer == engineNginx
+	})
+}
+
+// engineNginx is what the configuration and members' records call nginx.
+const engineNginx = "nginx"
 
 // dhProgress tells how far the search of this node is.
 func (n *Node) dhProgress() (dhparams.Progress, bool) { return n.dh.Progress() }

@@ -57,7 +57,7 @@ func (s *Server) setState(c *call) error {
 		}
 		return err
 	}
-	opened, err := s.openDocument(doc)
+	opened, err := s.openDocument(c, doc)
 	if err != nil {
 		return err
 	}

@@ -5,19 +5,38 @@ import (
 	"strings"
 
 	"statiko/api"
+	"statiko/secret"
 	"statiko/state"
 )
 
-// openedSecret is a secret of a document that an old key opened.
+// openedSecret is a secret of a document that another key than the current one opened.
 type openedSecret struct {
 	secret *state.Secret
 	plain  []byte
 }
 
-// openDocument makes sure, before anything changes, that this node can open every secret of a document. It returns
-// those that were sealed with an old key.
-func (s *Server) openDocument(doc *state.Document) (old []openedSecret, err error) {
-	if doc.KeyID != "" && !s.Keyring.Knows(doc.KeyID) {
+// sourceKey returns the keyring that opens a document's secrets besides the node's own: that of the key which was
+// sent with it, nil if there is none.
+func sourceKey(c *call) (*secret.Keyring, error) {
+	text := c.r.Header.Get(api.HeaderSourceKey)
+	if text == "" {
+		return nil, nil
+	}
+	ring, err := secret.NewKeyring(text)
+	if err != nil {
+		return nil, invalid("the request", fault(api.HeaderSourceKey, "%v", err)) // which does not tell of the key
+	}
+	return ring, nil
+}
+
+// openDocument makes sure, before anything changes, that every secret of a document can be opened: with this node's
+// keys, or with the one that was sent with it. It returns those that were not sealed with the current key.
+func (s *Server) openDocument(c *call, doc *state.Document) (old []openedSecret, err error) {
+	source, err := sourceKey(c)
+	if err != nil {
+		return nil, err
+	}
+	if doc.KeyID != "" && !s.Keyring.Knows(doc.KeyID) && (source == nil || !source.Knows(doc.KeyID)) {
 		e := api.Errorf(api.CodeForeignKey, "the document is sealed with the encryption key %s, and this node has %s; "+
 			"add the document's key to secretsEncryptionOldKeys, or seal it again with stkcli state set --source-key",
 			printable(doc.KeyID), strings.Join(s.Keyring.IDs(), ", "))
@@ -26,16 +45,19 @@ func (s *Server) openDocument(doc *state.Document) (old []openedSecret, err erro
 	}
 	var faults []state.Fault
 	for _, o := range doc.Objects(state.KindSecret) {
-		secret, ok := o.(*state.Secret)
+		sealed, ok := o.(*state.Secret)
 		if !ok {
 			continue
 		}
-		plain, id, err := s.Keyring.OpenID(secret.Sealed)
+		plain, id, err := s.Keyring.OpenID(sealed.Sealed)
+		if err != nil && source != nil {
+			plain, id, err = source.OpenID(sealed.Sealed)
+		}
 		switch {
 		case err != nil:
-			faults = append(faults, fault(fmt.Sprintf("secrets[%q]", secret.Name), "%v", err))
+			faults = append(faults, fault(fmt.Sprintf("secrets[%q]", sealed.Name), "%v", err))
 		case id != s.Keyring.ID():
-			old = append(old, openedSecret{secret, plain})
+			old = append(old, openedSecret{sealed, plain})
 		}
 	}
 	if len(faults) > 0 {
@@ -44,7 +66,7 @@ func (s *Server) openDocument(doc *state.Document) (old []openedSecret, err erro
 	return old, nil
 }
 
-// reseal seals with the current key what an old one sealed, so that the restored state needs one key only and says
+// reseal seals with the current key what another one sealed, so that the restored state needs one key only and says
 // which. The document is this request's own: nobody else has seen its objects yet.
 func (s *Server) reseal(doc *state.Document, old []openedSecret) error {
 	for _, o := range old {

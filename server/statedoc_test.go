@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"statiko/api"
 	"statiko/secret"
@@ -115,6 +119,53 @@ func TestState_IfMatch(t *testing.T) {
 		t.Errorf("ETag %s, at the restore %s", got, a.header.Get("ETag"))
 	}
 	n.get("/site").same("[]")
+}
+
+// A document of another node is restored with that node's key, which the node neither keeps nor logs.
+func TestState_SourceKeySealsADocumentAnew(t *testing.T) {
+	t.Parallel()
+	source := start(t, nil)
+	source.certificate("wild")
+	var document map[string]any
+	source.get("/state").into(&document)
+	for _, keyID := range []bool{true, false} {
+		if !keyID {
+			delete(document, "keyId") // as the earlier program writes it
+		}
+		core, logs := observer.New(zap.DebugLevel)
+		n := startWith(t, func(o *Options) { o.Log = zap.New(core) }, keyB)
+		set := func(query, key string) *answer {
+			return n.do(request{method: "POST", path: "/state" + query, body: document, header: map[string]string{api.HeaderSourceKey: key}})
+		}
+		for _, key := range []string{"", keyB} {
+			if a := set("", key); keyID {
+				a.fails(api.CodeForeignKey, "keyId")
+			} else {
+				a.fails(api.CodeInvalid, `secrets["cert/imported/wild"]`)
+			}
+		}
+		if e := set("", keyA+"!").fails(api.CodeInvalid, api.HeaderSourceKey); strings.Contains(fmt.Sprint(e), keyA) {
+			t.Errorf("the answer shows the key: %v", e)
+		}
+		n.get("/certificate").same("[]")
+		set("?dryRun=1", keyA).want(200)
+		n.get("/certificate").same("[]")
+		set("", keyA).want(204)
+		sealed, ok := n.store.Snapshot().Secret("cert/imported/wild")
+		if !ok {
+			t.Fatal("the secret was not restored")
+		}
+		if _, id, err := n.keyring.OpenID(sealed.Sealed); err != nil || id != n.keyring.ID() {
+			t.Errorf("the secret is sealed with %q (%v), want %s", id, err, n.keyring.ID())
+		}
+		var restored struct{ KeyID string }
+		if err := json.Unmarshal(n.get("/state").body, &restored); err != nil || restored.KeyID != n.keyring.ID() {
+			t.Errorf("the document names the key %q, want %s", restored.KeyID, n.keyring.ID())
+		}
+		if text := fmt.Sprint(logs.All()); strings.Contains(text, keyA) || len(logs.All()) == 0 {
+			t.Errorf("the log: %s", text)
+		}
+	}
 }
 
 // What an old key sealed is sealed with the current one, so that the old one can be thrown away.
