@@ -51,8 +51,11 @@ type Node struct {
 	reconciler  *reconcile.Reconciler
 	// shared is nil for a node with its state in a file.
 	shared *shared
-	// loaded is closed once there is a state.
-	loaded  <-chan struct{}
+	// loaded is closed once there is a state, firstPass once it was applied for the first time, and complete once the
+	// web server knows all sites; see begin.
+	loaded              <-chan struct{}
+	firstPass, complete chan struct{}
+
 	elector leader.Elector
 	group   cluster.Group
 	duties  map[string]leader.Duty
@@ -82,7 +85,7 @@ func New(c *config.Config, o Options) (_ *Node, err error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	n := &Node{config: c, log: o.Log}
+	n := &Node{config: c, log: o.Log, firstPass: make(chan struct{}), complete: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -124,6 +127,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	n.reconciler = reconcile.New(reconcile.Options{
 		Store: n.store, Keyring: n.keyring, Bundles: n.library, Server: n.web, Dir: dirs.served,
 		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, Log: n.log.Named("reconcile"),
+		FirstPass: func() { close(n.firstPass) },
 	})
 	if err := n.join(o, dirs); err != nil {
 		return err
@@ -175,6 +179,7 @@ func (n *Node) Run(ctx context.Context) error {
 	work.Go(func() error { return n.group.Run(workFailed) })
 	work.Go(func() error { n.certificate.watch(workFailed); return nil })
 	work.Go(func() error { n.takeUp(workFailed); return nil })
+	work.Go(func() error { n.begin(workFailed); return nil })
 	g.Go(func() error { defer close(workDone); return work.Wait() })
 	if n.shared != nil {
 		// The lease outlives what hangs on it, so that leaving is said and not only noticed.

@@ -123,7 +123,7 @@ func (n *Node) openWebServer() (webserver.Server, error) {
 	}
 	s, err := builtin.New(builtin.Options{
 		HTTP: []net.Listener{plain}, HTTPS: []net.Listener{secure},
-		NodeHandler: n.publicHandler(), NodeCertificate: n.certificate.get,
+		NodeHandler: n.publicHandler(), NodeCertificate: n.certificate.get, Complete: n.complete,
 		PublicHTTPSPort: publicPort, ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy,
 		Log: n.log.Named("web"),
 	})
