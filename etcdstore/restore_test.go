@@ -286,6 +286,7 @@ func TestSweepDuty_ComesBackForARestoreWhoseWriterIsGone(t *testing.T) {
 	etcd := c.Client(t)
 	s := openOn(t, c.Endpoints(), Options{Prefix: prefix})
 	s.sweepAgain = 500 * time.Millisecond
+	mustPut(t, s, site("before.test"))
 	fence, end := newTerm(t, etcd, prefix+"/leader", false)
 	defer end()
 	lease, err := etcd.Grant(t.Context(), 60)
@@ -308,6 +309,10 @@ func TestSweepDuty_ComesBackForARestoreWhoseWriterIsGone(t *testing.T) {
 		}
 		return nil
 	})
+	// The one before is swept, and in a moment the one being written was passed over.
+	if err := sleep(t.Context(), 300*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := etcd.Revoke(t.Context(), lease.ID); err != nil {
 		t.Fatal(err)
 	}

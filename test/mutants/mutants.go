@@ -215,4 +215,9 @@ var mutants = []mutant{
 		edits: []edit{{"node/begin.go", `	for !n.store.Health().Healthy ||`, `	for false && !n.store.Health().Healthy ||`}, {"node/begin.go", `n.reconciler.Status().Revision < n.store.Snapshot().Revision() {`, `n.reconciler.Status().Revision < 0 {`}},
 		pkg:   "test", run: "TestStart_NoSiteIsMissingForAMoment",
 	},
+	{
+		name:  "a dead restore is left lying",
+		edits: []edit{{"etcdstore/sweep.go", `			if left {`, `			if left && next < 0 {`}},
+		pkg:   "etcdstore", run: "TestSweepDuty_ComesBackForARestoreWhoseWriterIsGone",
+	},
 }
