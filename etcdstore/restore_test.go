@@ -279,6 +279,55 @@ func TestSweepDuty_RunsAfterEachRestoreAndEndsWithItsTerm(t *testing.T) {
 	}
 }
 
+// What a restore wrote whose writer is gone is removed soon after its lease has ended, although nothing else happens.
+func TestSweepDuty_ComesBackForARestoreWhoseWriterIsGone(t *testing.T) {
+	t.Parallel()
+	c, prefix := sharedCluster(t), newPrefix()
+	etcd := c.Client(t)
+	s := openOn(t, c.Endpoints(), Options{Prefix: prefix})
+	s.sweepAgain = 500 * time.Millisecond
+	mustPut(t, s, site("before.test"))
+	fence, end := newTerm(t, etcd, prefix+"/leader", false)
+	defer end()
+	lease, err := etcd.Grant(t.Context(), 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := etcd.Put(t.Context(), prefix+"/v1/staging/77", "gone", clientv3.WithLease(lease.ID)); err != nil {
+		t.Fatal(err)
+	}
+	putRaw(t, etcd, prefix+"/v1/g/77/sites/half.test", `{"domain":"half.test"}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.SweepDuty(ctx, fence) }()
+	if _, err := s.Restore(t.Context(), document(t, site("a.test")), 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func() error {
+		if got := generationsIn(t, etcd, prefix); len(got) != 2 {
+			return fmt.Errorf("the generations are %v: the one in force, and the one being written", got)
+		}
+		return nil
+	})
+	// The one before is swept, and in a moment the one being written was passed over.
+	if err := sleep(t.Context(), 300*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := etcd.Revoke(t.Context(), lease.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func() error {
+		if got := generationsIn(t, etcd, prefix); len(got) != 1 {
+			return fmt.Errorf("the generations are %v", got)
+		}
+		return nil
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRestore_OverTheQuotaIsRefusedBeforeTheFirstWrite(t *testing.T) {
 	t.Parallel()
 	if etcdtest.Foreign() {

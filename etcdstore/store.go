@@ -66,6 +66,8 @@ type Store struct {
 	followed atomic.Bool
 	// reload asks for a load although the watch could go on.
 	reload atomic.Bool
+	// sweepAgain is the constant; tests set it before there is a duty.
+	sweepAgain time.Duration
 
 	mu sync.Mutex
 	// closed refuses new changes.
@@ -93,7 +95,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		options: o, log: o.Log, keys: newKeys(o.Prefix), resync: make(chan struct{}, 1), ready: make(chan struct{}),
-		mine: map[string]int64{}, ended: make(chan struct{}),
+		mine: map[string]int64{}, ended: make(chan struct{}), sweepAgain: sweepAgain,
 	}
 	s.Feed = state.NewFeed(state.NewSnapshot(state.Head{}, 0))
 	if err := s.loadCopy(); err != nil {

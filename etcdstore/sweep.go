@@ -18,26 +18,33 @@ const (
 	sweepPause = 20 * time.Millisecond
 	// sweepEvery is how often the duty looks for what nobody needs; restores wake it too.
 	sweepEvery = 10 * time.Minute
+	// sweepAgain is how soon it looks again if a restore that is being written was passed over: its writer may be gone,
+	// and what it wrote takes space.
+	sweepAgain = (stagingTTL + 5) * time.Second
 )
 
 // SweepDuty removes, while the term lasts, generations that no restore will put in force any more.
 func (s *Store) SweepDuty(ctx context.Context, fence state.Fence) error {
 	for {
-		generation := s.Snapshot().Head().Generation
+		generation, next := s.Snapshot().Head().Generation, sweepEvery
 		if s.Health().Healthy {
-			if _, err := s.Sweep(ctx, fence); err != nil && ctx.Err() == nil {
+			_, left, err := s.sweep(ctx, fence)
+			if err != nil && ctx.Err() == nil {
 				return err
 			}
+			if left {
+				next = s.sweepAgain
+			}
 		}
-		if err := s.awaitGeneration(ctx, generation); err != nil {
+		if err := s.awaitGeneration(ctx, generation, next); err != nil {
 			return nil
 		}
 	}
 }
 
 // awaitGeneration returns when another generation is in force, or it is time to look again.
-func (s *Store) awaitGeneration(ctx context.Context, generation int64) error {
-	period, cancel := context.WithTimeout(ctx, jittered(sweepEvery))
+func (s *Store) awaitGeneration(ctx context.Context, generation int64, next time.Duration) error {
+	period, cancel := context.WithTimeout(ctx, jittered(next))
 	defer cancel()
 	for snapshot := s.Snapshot(); ; {
 		if snapshot.Head().Generation != generation {
@@ -60,57 +67,61 @@ func (s *Store) awaitGeneration(ctx context.Context, generation int64) error {
 // Sweep removes the generations that are neither in force nor being written, in small steps with pauses, as long as
 // the fence holds, and returns how many keys those were.
 func (s *Store) Sweep(ctx context.Context, fence state.Fence) (int64, error) {
+	removed, _, err := s.sweep(ctx, fence)
+	return removed, err
+}
+
+// sweep is Sweep; left tells that a generation was passed over.
+func (s *Store) sweep(ctx context.Context, fence state.Fence) (removed int64, left bool, err error) {
 	etcd, err := s.client()
 	if err != nil {
-		return 0, unavailable(err)
+		return 0, false, unavailable(err)
 	}
 	// etcd walks over all keys of what it is asked for. Those in force are many, and not asked for.
 	all, now := s.keys.generations(), s.keys.gen(s.Snapshot().Head().Generation)
-	removed := int64(0)
 	for _, part := range [][2]string{{all, now}, {clientv3.GetPrefixRangeEnd(now), clientv3.GetPrefixRangeEnd(all)}} {
-		n, err := s.sweepRange(ctx, etcd, part[0], part[1], fence)
-		removed += n
+		n, passed, err := s.sweepRange(ctx, etcd, part[0], part[1], fence)
+		removed, left = removed+n, left || passed
 		if err != nil {
-			return removed, err
+			return removed, left, err
 		}
 	}
-	return removed, nil
+	return removed, left, nil
 }
 
 // sweepRange removes the generations whose keys are in the range.
-func (s *Store) sweepRange(ctx context.Context, etcd *clientv3.Client, from, end string, fence state.Fence) (int64, error) {
-	for removed := int64(0); ; {
+func (s *Store) sweepRange(ctx context.Context, etcd *clientv3.Client, from, end string, fence state.Fence) (removed int64, left bool, err error) {
+	for {
 		r, err := s.get(ctx, etcd, from, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly())
 		if err != nil {
-			return removed, etcdError(err)
+			return removed, left, etcdError(err)
 		}
 		if len(r.Kvs) == 0 {
-			return removed, nil
+			return removed, left, nil
 		}
 		gen, ok := s.keys.generationOf(string(r.Kvs[0].Key))
 		if !ok {
-			return removed, fmt.Errorf("the key %q in etcd belongs to no generation", r.Kvs[0].Key)
+			return removed, left, fmt.Errorf("the key %q in etcd belongs to no generation", r.Kvs[0].Key)
 		}
-		n, err := s.sweepGeneration(ctx, etcd, gen, fence)
-		removed += n
+		n, done, err := s.sweepGeneration(ctx, etcd, gen, fence)
+		removed, left = removed+n, left || !done
 		if err != nil {
-			return removed, err
+			return removed, left, err
 		}
 		from = clientv3.GetPrefixRangeEnd(s.keys.gen(gen))
 	}
 }
 
-// sweepGeneration removes one generation if nobody needs it. Each step checks that again. What the generation is
-// known to have goes first; then etcd is asked what is left.
-func (s *Store) sweepGeneration(ctx context.Context, etcd *clientv3.Client, gen int64, fence state.Fence) (int64, error) {
-	removed := int64(0)
+// sweepGeneration removes one generation if nobody needs it, and tells whether it did. Each step checks that again. What
+// the generation is known to have goes first; then etcd is asked what is left.
+func (s *Store) sweepGeneration(ctx context.Context, etcd *clientv3.Client, gen int64, fence state.Fence) (removed int64, done bool, err error) {
 	for step := range s.formerSteps(gen) {
 		n, done, err := s.sweepStep(ctx, etcd, gen, fence, step.first, step.end)
 		if removed += n; err != nil || !done {
-			return removed, err
+			return removed, false, err
 		}
 		if err := sleep(ctx, sweepPause); err != nil {
-			return removed, err
+			return removed, false, err
 		}
 	}
 	from, end := s.keys.gen(gen), clientv3.GetPrefixRangeEnd(s.keys.gen(gen))
@@ -119,22 +130,22 @@ func (s *Store) sweepGeneration(ctx context.Context, etcd *clientv3.Client, gen 
 		// it stays in etcd's index until it is compacted.
 		r, err := s.get(ctx, etcd, from, clientv3.WithRange(end), clientv3.WithLimit(sweepPage), clientv3.WithKeysOnly())
 		if err != nil {
-			return removed, etcdError(err)
+			return removed, false, etcdError(err)
 		}
 		for step := range slices.Chunk(r.Kvs, sweepKeys) {
 			first, last := string(step[0].Key), string(step[len(step)-1].Key)+"\x00"
 			n, done, err := s.sweepStep(ctx, etcd, gen, fence, first, last)
 			if removed += n; err != nil || !done {
-				return removed, err
+				return removed, false, err
 			}
 			from = last
 			if err := sleep(ctx, sweepPause); err != nil {
-				return removed, err
+				return removed, false, err
 			}
 		}
 		if !r.More {
 			s.forgetFormer(gen)
-			return removed, nil
+			return removed, true, nil
 		}
 	}
 }

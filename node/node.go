@@ -58,8 +58,11 @@ type Node struct {
 	prober *health.Prober
 	// shared is nil for a node with its state in a file.
 	shared *shared
-	// loaded is closed once there is a state.
-	loaded  <-chan struct{}
+	// loaded is closed once there is a state, firstPass once it was applied for the first time, and complete once the
+	// web server knows all sites; see begin.
+	loaded              <-chan struct{}
+	firstPass, complete chan struct{}
+
 	elector leader.Elector
 	group   cluster.Group
 	duties  map[string]leader.Duty
@@ -89,7 +92,9 @@ func New(c *config.Config, o Options) (_ *Node, err error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	n := &Node{config: c, log: o.Log, inherited: o.Inherited}
+	n := &Node{
+		config: c, log: o.Log, inherited: o.Inherited, firstPass: make(chan struct{}), complete: make(chan struct{}),
+	}
 	for name, l := range o.Inherited {
 		n.onClose("the inherited port "+name, closeListener(l))
 	}
@@ -135,7 +140,7 @@ func (n *Node) openListenersAndStore(dirs folders, o Options) (err error) {
 	n.reconciler = reconcile.New(reconcile.Options{
 		Store: n.store, Keyring: n.keyring, Bundles: n.library, Server: n.web, Dir: dirs.served,
 		ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy, DHBits: c.TLS.DHParams.Bits, Changed: n.changed,
-		Log: n.log.Named("reconcile"),
+		FirstPass: func() { close(n.firstPass) }, Log: n.log.Named("reconcile"),
 	})
 	if err := n.makeProber(); err != nil {
 		return err
@@ -198,6 +203,7 @@ func (n *Node) Run(ctx context.Context) error {
 	work.Go(func() error { return n.group.Run(workFailed) })
 	work.Go(func() error { n.certificate.watch(workFailed); return nil })
 	work.Go(func() error { return n.keepBundles(workFailed) })
+	work.Go(func() error { n.begin(workFailed); return nil })
 	g.Go(func() error { defer close(workDone); return work.Wait() })
 	if n.shared != nil {
 		// The lease outlives what hangs on it, so that leaving is said and not only noticed.

@@ -157,7 +157,7 @@ func (n *Node) openWebServer() (webserver.Server, error) {
 	}
 	s, err := builtin.New(builtin.Options{
 		HTTP: []net.Listener{plain}, HTTPS: []net.Listener{secure},
-		NodeHandler: n.publicHandler(), NodeCertificate: n.certificate.get,
+		NodeHandler: n.publicHandler(), NodeCertificate: n.certificate.get, Complete: n.complete,
 		HangUp:          func() bool { return n.server.Draining() },
 		PublicHTTPSPort: publicPort, ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy,
 		Log: n.log.Named("web"),

@@ -48,6 +48,8 @@ type Options struct {
 	Changed func(domains []string)
 	// DHBits is the size of the group that is used until the state has Diffie-Hellman parameters; 0 means 2048.
 	DHBits int
+	// FirstPass, if not nil, is called once: when a pass over the whole state has ended well for the first time.
+	FirstPass func()
 	// Period is how often everything is looked at even if nothing happened; 0 means one minute.
 	Period time.Duration
 	Log    *zap.Logger
@@ -301,6 +303,9 @@ func (r *Reconciler) end(s *state.Snapshot, asked int64, err, untidy error) {
 	r.status.Revision, r.looked = s.Revision(), asked
 	if err != nil {
 		r.all = true
+	} else if r.FirstPass != nil {
+		r.FirstPass()
+		r.FirstPass = nil
 	}
 	close(r.passEnded)
 	r.passEnded = make(chan struct{})

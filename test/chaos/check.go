@@ -62,7 +62,7 @@ func (s *Scene) Judge() {
 		s.T.Error(err)
 	}
 	cluster.Must(s.T, cluster.Poll(2*cluster.StartTimeout, "no lease is left", s.leasesAre))
-	cluster.Must(s.T, cluster.Poll(90*time.Second, "etcd has exactly the sites and names of the nodes", func() error { return s.keysAre(sites) }))
+	cluster.Must(s.T, cluster.Poll(3*time.Minute, "etcd has exactly the sites and names of the nodes", func() error { return s.keysAre(sites) }))
 	s.served(sites)
 	for _, n := range s.Nodes {
 		if err := logged(n); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,7 +24,8 @@ type Process struct {
 	Err   error
 }
 
-// StartProcess starts a program in dir. It appends what the program prints to logFile.
+// StartProcess starts a program in dir. It appends what the program prints to logFile. The program dies with this one,
+// however that ends.
 func StartProcess(dir, logFile string, env []string, program string, args ...string) (*Process, error) {
 	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -32,13 +34,22 @@ func StartProcess(dir, logFile string, env []string, program string, args ...str
 	defer log.Close()
 	p := &Process{Cmd: exec.Command(program, args...), LogFile: logFile, Ended: make(chan struct{})}
 	p.Cmd.Dir, p.Cmd.Env, p.Cmd.Stdout, p.Cmd.Stderr = dir, env, log, log
-	if err := p.Cmd.Start(); err != nil {
+	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	go func() {
+		// The signal comes when the thread ends that started the process, so that thread must stay.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.Cmd.Start()
+		started <- err
+		if err == nil {
+			p.Err = p.Cmd.Wait()
+			close(p.Ended)
+		}
+	}()
+	if err := <-started; err != nil {
 		return nil, err
 	}
-	go func() {
-		p.Err = p.Cmd.Wait()
-		close(p.Ended)
-	}()
 	return p, nil
 }
 

@@ -205,4 +205,19 @@ var mutants = []mutant{
 		edits: []edit{{"reconcile/apply.go", `	maps.Copy(r.dirty, r.refusedSites)`, `	_ = maps.Copy[map[string]bool, map[string]bool]`}},
 		pkg:   "reconcile", run: "TestPass_RestoreTakesTheServedCertificateAway",
 	},
+	{
+		name:  "a site is not there while the node starts",
+		edits: []edit{{"webserver/builtin/begin.go", `found != nil || s.complete()`, `found != nil || ctx != nil`}},
+		pkg:   "webserver/builtin", run: "TestBegin_VisitorsWaitForSites",
+	},
+	{
+		name:  "a node takes its local copy for all sites",
+		edits: []edit{{"node/begin.go", `	for !n.store.Health().Healthy ||`, `	for false && !n.store.Health().Healthy ||`}, {"node/begin.go", `n.reconciler.Status().Revision < n.store.Snapshot().Revision() {`, `n.reconciler.Status().Revision < 0 {`}},
+		pkg:   "test", run: "TestStart_NoSiteIsMissingForAMoment",
+	},
+	{
+		name:  "a dead restore is left lying",
+		edits: []edit{{"etcdstore/sweep.go", `			if left {`, `			if left && next < 0 {`}},
+		pkg:   "etcdstore", run: "TestSweepDuty_ComesBackForARestoreWhoseWriterIsGone",
+	},
 }

@@ -41,6 +41,10 @@ type Options struct {
 	// come through a load balancer go elsewhere. nil means never.
 	HangUp func() bool
 
+	// Complete is closed when all sites were applied for the first time after a start; nil means that this is so. Until
+	// then a request or handshake for a name that is no site waits, for at most Timeouts.Begin, and is answered 503 after it.
+	Complete <-chan struct{}
+
 	// PublicHTTPSPort stands in redirects to HTTPS; 0 and 443 leave it out.
 	PublicHTTPSPort int
 	// ManifestFile is the name of the manifest in a bundle's root, which is never served; "" means none.
@@ -77,6 +81,8 @@ type Timeouts struct {
 	Stall time.Duration
 	// ProxyDial is for connecting to a proxied host, and for its TLS handshake: 10 s.
 	ProxyDial time.Duration
+	// Begin is for how long a name that is no site is waited for until Options.Complete is closed: 5 s.
+	Begin time.Duration
 }
 
 // Server implements [webserver.Server]. Make one with New.
@@ -147,6 +153,7 @@ func (o *Options) defaults() {
 	setDefault(&o.Timeouts.Idle, 75*time.Second)
 	setDefault(&o.Timeouts.Stall, 60*time.Second)
 	setDefault(&o.Timeouts.ProxyDial, 10*time.Second)
+	setDefault(&o.Timeouts.Begin, 5*time.Second)
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}

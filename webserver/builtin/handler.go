@@ -37,7 +37,7 @@ func (s *Server) guarded(h http.Handler) http.Handler {
 
 // servePlain answers plain HTTP: redirects to HTTPS for sites, and the node's own paths.
 func (s *Server) servePlain(w http.ResponseWriter, r *http.Request) {
-	site := s.table.Load().find(hostName(r.Host))
+	site := s.siteFor(r)
 	switch {
 	case challengePath(r.URL.Path) && s.opt.NodeHandler != nil:
 		s.opt.NodeHandler.ServeHTTP(w, r)
@@ -51,15 +51,13 @@ func (s *Server) servePlain(w http.ResponseWriter, r *http.Request) {
 
 // serveSecure answers HTTPS.
 func (s *Server) serveSecure(w http.ResponseWriter, r *http.Request) {
-	sites := s.table.Load()
-	name := hostName(r.Host)
-	site := sites.find(name)
+	name, site := hostName(r.Host), s.siteFor(r)
 	switch {
 	case challengePath(r.URL.Path) && s.opt.NodeHandler != nil:
 		s.opt.NodeHandler.ServeHTTP(w, r)
 	case site == nil:
 		status := http.StatusNotFound
-		if sni := hostName(r.TLS.ServerName); sni != name && sites.find(sni) != nil {
+		if sni := hostName(r.TLS.ServerName); sni != name && s.table.Load().find(sni) != nil {
 			status = http.StatusMisdirectedRequest
 		}
 		s.serveUnknown(w, r, status)
@@ -71,10 +69,22 @@ func (s *Server) serveSecure(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// siteFor returns the site of a request, nil if there is none. What concerns the node itself waits for none.
+func (s *Server) siteFor(r *http.Request) *site {
+	if nodePath(r.URL.Path) {
+		return s.table.Load().find(hostName(r.Host))
+	}
+	return s.site(r.Context(), hostName(r.Host))
+}
+
 // serveUnknown answers for a host that is no site.
 func (s *Server) serveUnknown(w http.ResponseWriter, r *http.Request, status int) {
 	if nodePath(r.URL.Path) && s.opt.NodeHandler != nil {
 		s.opt.NodeHandler.ServeHTTP(w, r)
+		return
+	}
+	if status == http.StatusNotFound && !s.complete() {
+		s.serveIncomplete(w, r)
 		return
 	}
 	refuseBody(w, r)

@@ -42,7 +42,7 @@ func newPages() (*pages, error) {
 		unknown: newPage("/index.html", style(source["unknown.html"])),
 		errors:  map[int]*file{},
 	}
-	for _, status := range []int{301, 400, 403, 404, 405, 412, 500, 502, 504} {
+	for _, status := range []int{301, 400, 403, 404, 405, 412, 500, 502, 503, 504} {
 		text := strconv.Itoa(status) + " " + http.StatusText(status)
 		p.errors[status] = newPage("/index.html", strings.ReplaceAll(style(source["error.html"]), "{{status}}", text))
 	}

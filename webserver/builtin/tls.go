@@ -24,7 +24,7 @@ func (s *Server) tlsConfig() *tls.Config {
 
 // certificate answers nil, nil for a name without one: crypto/tls then sends the alert unrecognized_name.
 func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if site := s.table.Load().find(hostName(hello.ServerName)); site != nil {
+	if site := s.site(hello.Context(), hostName(hello.ServerName)); site != nil {
 		return &site.pair.certificate, nil
 	}
 	if s.opt.NodeCertificate != nil {
