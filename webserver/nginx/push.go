@@ -235,9 +235,11 @@ func (s *Server) push(ctx context.Context, sni string, leaf []byte) error {
 	if s.dh == "" {
 		s.pending()
 	}
-	if err := s.awaitRunning(ctx); err != nil {
-		return err
-	}
+	if s.opt.Managed {
+		if err := s.awaitRunning(ctx); err != nil {
+			return err
+		}
+	} // An external one may be down because of what we wrote before; to reload starts it.
 	text, err := s.render()
 	if err != nil {
 		return err
