@@ -248,7 +248,11 @@ func (s *Server) blame(ctx context.Context, steps []step, refusal *configError) 
 			byClass[st.new.class.id] = append(byClass[st.new.class.id], st.domain)
 		}
 	}
-	if id := s.model.small.owner(refusal.file, refusal.line); id != "" && len(byClass[id]) > 0 {
+	id := s.model.small.owner(refusal.file, refusal.line)
+	if id == "" {
+		id = s.model.shared.rules.owner(refusal.file, refusal.line)
+	}
+	if len(byClass[id]) > 0 {
 		for _, d := range byClass[id] {
 			faulty[d] = refusal
 		}

@@ -23,6 +23,8 @@ type class struct {
 	id string
 	// before stands before the server block, body inside of it. They end with a line break.
 	before, body string
+	// light is nil for a class that needs a server block of its own.
+	light *light
 }
 
 // classData is what the template is given.
@@ -113,6 +115,7 @@ func (r *renderer) newClass(site *webserver.Site) (*class, error) {
 	c := &class{before: before.String(), body: body.String()}
 	sum := sha256.Sum256([]byte(c.before + "\n" + c.body))
 	c.id = hex.EncodeToString(sum[:10])
+	c.light = newLight(site, c.id)
 	return c, nil
 }
 

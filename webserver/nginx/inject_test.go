@@ -178,8 +178,111 @@ func FuzzW48_ManifestsCannotBreakOut(f *testing.F) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, c.before+c.body)
 			}
+			if err := checkLight(c); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
+}
+
+// checkLight checks the lines of a class in the maps of the shared block: a pattern for this class or a key of it, and
+// one value.
+func checkLight(c *class) error {
+	if c.light == nil {
+		return nil
+	}
+	lines, err := lex(c.light.rules)
+	if err != nil {
+		return fmt.Errorf("%w in %s", err, c.light.rules)
+	}
+	keys := regexp.MustCompile("^(node|deny|" + c.id + `\.\d+)$`)
+	for _, d := range lines {
+		if len(d.words) != 2 || d.block != nil || !strings.HasPrefix(d.words[0], "~"+matchLimit+"^"+c.id+":") || !keys.MatchString(d.words[1]) {
+			return fmt.Errorf("a rule %q", d.words)
+		}
+	}
+	for name, text := range c.light.values {
+		lines, err := lex(text)
+		if err != nil {
+			return fmt.Errorf("%w in %s", err, text)
+		}
+		for _, d := range lines {
+			if len(d.words) != 2 || d.block != nil || !keys.MatchString(d.words[0]) {
+				return fmt.Errorf("a value of %s: %q", name, d.words)
+			}
+		}
+		if strings.HasPrefix(name, ":") {
+			if all, err := lex("add_header \"" + strings.SplitN(name, ":", 3)[2] + "\" x;"); err != nil || len(all) != 1 || len(all[0].words) != 3 {
+				return fmt.Errorf("a header %q: %v", name, err)
+			}
+		}
+	}
+	for _, page := range []string{c.light.page403, c.light.page404} {
+		if all, err := lex(page + ";"); page != "" && (err != nil || len(all) != 1 || len(all[0].words) != 1) {
+			return fmt.Errorf("a page %q: %v", page, err)
+		}
+	}
+	return nil
+}
+
+// Manifests without rewrites and odd patterns are in the shared block, up to a number of header names; others have their
+// own, and a site may go from one to the other.
+func TestLight_MostManifestsShareABlock(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	site := stage(t, newSite(t, "a.test"), map[string]string{"index.html": "page", "x.png": "pic"})
+	for i, row := range []struct {
+		text  string
+		light bool
+	}{
+		{"rules: [{prefix: /, options: {headers: {X-A: b}}}, {file: _images, options: {clientCaching: 1d}}]", true},
+		{"rules: [{match: '^/a.*b$', options: {deny: true}}, {match: '\\.secret$', options: {deny: true}}]", true},
+		{"rules: [{match: 'a.*b', options: {deny: true}}]", false},
+		{"rules: [{match: '^/(a+)+$', options: {deny: true}}]", false},
+		{"rewrite: {'^/a$': /b}\nrules: [{prefix: /, options: {headers: {X-A: b}}}]", false},
+		{"rules: [{prefix: /, options: {headers: {Content-Type: a/b}}}]", false},
+		{"page404: 404.html", true},
+	} {
+		m := parse(t, row.text)
+		apply(t, s, withManifest(site, m))
+		if got := s.model.classes[s.model.sites["a.test"].class.id].light; got != row.light {
+			t.Errorf("row %d: light %v", i, got)
+		}
+		wantBody(t, s, "a.test", "/", "page")
+	}
+	var sites []*webserver.Site
+	for i := range maxHeaderNames + 5 {
+		m := parse(t, fmt.Sprintf("rules: [{prefix: /, options: {headers: {X-Name-%d: v}}}]", i))
+		next := withManifest(page(t, fmt.Sprintf("h%d.test", i), "page"), m)
+		sites = append(sites, next)
+	}
+	apply(t, s, sites...)
+	light := 0
+	for _, site := range sites {
+		if s.model.classes[s.model.sites[site.Domain].class.id].light {
+			light++
+		}
+		wantBody(t, s, site.Domain, "/", "page")
+	}
+	if light != maxHeaderNames {
+		t.Errorf("%d of the sites are in the shared block, want %d", light, maxHeaderNames)
+	}
+	// All go, and nothing is left of them.
+	var changes []webserver.Change
+	for domain := range s.model.sites {
+		changes = append(changes, webserver.Change{Domain: domain})
+	}
+	if failed, err := s.Apply(t.Context(), changes); err != nil || len(failed) > 0 {
+		t.Fatal(err, failed)
+	}
+	for _, l := range s.model.lists() {
+		if l.n != 0 {
+			t.Errorf("%s still has %d lines", l.name, l.n)
+		}
+	}
+	if len(s.model.classes)+len(s.model.users)+len(s.model.shared.maps) != 0 {
+		t.Errorf("left: %d classes, %d pairs, %d maps", len(s.model.classes), len(s.model.users), len(s.model.shared.maps))
+	}
 }
 
 // nginx itself takes all that validates, or it is one of the few things that are refused with a reason.

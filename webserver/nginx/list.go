@@ -18,7 +18,7 @@ const shards = 64
 // has the old files.
 type list struct {
 	name string // of the files, at their beginning
-	part [shards]shard
+	part []shard
 	n    int
 }
 
@@ -27,13 +27,21 @@ type shard struct {
 	file  string // "" if it must be written, or there are no lines
 }
 
-func newList(name string) *list { return &list{name: name} }
+func newList(name string) *list { return &list{name: name, part: make([]shard, shards)} }
 
-func (l *list) shard(key string) *shard {
+// newSmallList is for a list with a line for a class and not for a site. It has one file.
+func newSmallList(name string) *list { return &list{name: name, part: make([]shard, 1)} }
+
+func (l *list) number(key string) uint32 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(key))
-	return &l.part[h.Sum32()%shards]
+	return h.Sum32() % uint32(len(l.part))
 }
+
+func (l *list) shard(key string) *shard { return &l.part[l.number(key)] }
+
+// index is the number of a key's file, as it stands in the file's name.
+func (l *list) index(key string) string { return hex.EncodeToString([]byte{byte(l.number(key))}) }
 
 // set puts a line, which ends with a line break, under a key.
 func (l *list) set(key, line string) {

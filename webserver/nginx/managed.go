@@ -220,6 +220,9 @@ func (m *managed) supervise(ctx context.Context) {
 	pause := first
 	for ctx.Err() == nil {
 		began := time.Now()
+		if pause > first {
+			m.s.repair()
+		}
 		err := m.once(ctx)
 		if ctx.Err() != nil {
 			return

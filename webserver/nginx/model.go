@@ -20,6 +20,7 @@ type model struct {
 	names   *list // name → domain
 	pairs   *list // name → pair
 	small   *list // classes with few sites
+	shared  *shared
 	classes map[string]*classUse
 	// users counts the sites that present a pair.
 	users map[string]int
@@ -40,18 +41,20 @@ type classUse struct {
 	domains map[string]bool
 	// large is nil while there are few.
 	large *list
+	// light tells that it is in the shared block.
+	light bool
 }
 
 func newModel() *model {
 	return &model{
-		sites: map[string]*entry{}, names: newList("names"), pairs: newList("pairs"), small: newList("sites"),
+		sites: map[string]*entry{}, names: newList("names"), pairs: newList("pairs"), small: newList("sites"), shared: newShared(),
 		classes: map[string]*classUse{}, users: map[string]int{},
 	}
 }
 
 // lists returns all lists in a fixed order.
 func (m *model) lists() []*list {
-	all := []*list{m.names, m.pairs, m.small}
+	all := append([]*list{m.names, m.pairs, m.small}, m.shared.lists()...)
 	for _, id := range slices.Sorted(maps.Keys(m.classes)) {
 		if l := m.classes[id].large; l != nil {
 			all = append(all, l)
@@ -110,9 +113,16 @@ func (m *model) join(c *class, domain string, head func(*class) string) {
 	if u == nil {
 		u = &classUse{class: c, domains: map[string]bool{}}
 		m.classes[c.id] = u
+		if c.light != nil && m.shared.takes(c.light) {
+			u.light = true
+			m.shared.add(c.id, c.light)
+		}
 	}
 	u.domains[domain] = true
 	switch {
+	case u.light:
+		m.shared.domains.set(domain, "server_name "+domain+";\n")
+		m.shared.classes.set(domain, domain+" "+c.id+";\n")
 	case u.large != nil:
 		u.large.set(domain, "server_name "+domain+";\n")
 	case len(u.domains) > largeClass:
@@ -132,6 +142,18 @@ func (m *model) leave(id, domain string, head func(*class) string) {
 		return
 	}
 	delete(u.domains, domain)
+	if u.light {
+		// The site may be of another light class already.
+		if line := m.shared.classes.shard(domain).lines[domain]; line == domain+" "+id+";\n" {
+			m.shared.domains.remove(domain)
+			m.shared.classes.remove(domain)
+		}
+		if len(u.domains) == 0 {
+			m.shared.remove(id, u.class.light)
+			delete(m.classes, id)
+		}
+		return
+	}
 	switch {
 	case len(u.domains) == 0:
 		m.small.remove(id)

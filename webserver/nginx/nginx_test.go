@@ -84,7 +84,13 @@ func complete(t testing.TB, opt Options) Options {
 // start makes and runs a server until the end of the test, and waits until nginx answers.
 func start(t testing.TB, opt Options) *Server {
 	t.Helper()
-	s, err := New(complete(t, opt))
+	return launch(t, complete(t, opt))
+}
+
+// launch is start with complete options.
+func launch(t testing.TB, opt Options) *Server {
+	t.Helper()
+	s, err := New(opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,16 @@ var errTooLong = fmt.Errorf("is longer than the %d bytes that nginx reads", maxT
 type translator struct {
 	b        strings.Builder
 	captures bool
+	// prefix stands before the text, with a colon, if it is not "".
+	prefix string
+}
+
+// begin matches at the beginning of the text.
+func (t *translator) begin() string {
+	if t.prefix == "" {
+		return `\A`
+	}
+	return `(?<=\A` + t.prefix + `:)`
 }
 
 func (t *translator) node(re *syntax.Regexp) {
@@ -63,11 +73,11 @@ func (t *translator) node(re *syntax.Regexp) {
 	case syntax.OpAnyChar:
 		t.class([]rune{0, unicode.MaxRune})
 	case syntax.OpBeginLine:
-		t.b.WriteString("(?m:^)")
+		t.b.WriteString("(?:" + t.begin() + `|(?<=\x0a))`)
 	case syntax.OpEndLine:
 		t.b.WriteString("(?m:$)")
 	case syntax.OpBeginText:
-		t.b.WriteString(`\A`)
+		t.b.WriteString(t.begin())
 	case syntax.OpEndText:
 		t.b.WriteString(`\z`)
 	case syntax.OpWordBoundary:

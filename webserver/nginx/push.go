@@ -24,7 +24,7 @@ func (s *Server) fix() error {
 	d := &s.fixed
 	d.CheckHost, d.CheckPair, d.Managed = s.prober.host, digestPair(s.prober.pair), s.opt.Managed
 	d.Pid, d.Temp, d.Socket, d.Store = s.paths.pid, s.paths.temp, s.paths.socket, s.paths.store
-	d.Welcome = filepath.Join(s.paths.welcome, "files")
+	d.Welcome, d.Roots = filepath.Join(s.paths.welcome, "files"), s.paths.roots
 	d.PairFile = filepath.Join(s.paths.pairs, "$statiko_pair"+pairSuffix)
 	if s.owner.user != "" {
 		d.User = plain(s.owner.user) + " " + plain(s.owner.group)
@@ -98,6 +98,11 @@ func inherited(address string) listenData {
 
 // head is what stands first in the server block of a class.
 func (s *Server) head(c *class) string {
+	return s.listens() + fmt.Sprintf("\troot %s/%s/$host;\n", s.paths.roots, c.id)
+}
+
+// listens is what all server blocks of sites have in common.
+func (s *Server) listens() string {
 	var b strings.Builder
 	for _, l := range s.fixed.Secure {
 		fmt.Fprintf(&b, "\tlisten %s ssl%s;\n", l.Address, s.fixed.SecureOptions)
@@ -110,7 +115,6 @@ func (s *Server) head(c *class) string {
 			s.log.Error("render nginx's configuration", zap.Error(err)) // not with a template that was parsed and tested
 		}
 	}
-	fmt.Fprintf(&b, "\troot %s/%s/$host;\n", s.paths.roots, c.id)
 	return b.String()
 }
 
@@ -143,6 +147,7 @@ func (s *Server) render() (string, error) {
 			})
 		}
 	}
+	d.Shared = s.model.shared.data(files, s.listens())
 	if err != nil {
 		return "", fmt.Errorf("write nginx's configuration: %w", err)
 	}
@@ -230,9 +235,11 @@ func (s *Server) push(ctx context.Context, sni string, leaf []byte) error {
 	if s.dh == "" {
 		s.pending()
 	}
-	if err := s.awaitRunning(ctx); err != nil {
-		return err
-	}
+	if s.opt.Managed {
+		if err := s.awaitRunning(ctx); err != nil {
+			return err
+		}
+	} // An external one may be down because of what we wrote before; to reload starts it.
 	text, err := s.render()
 	if err != nil {
 		return err

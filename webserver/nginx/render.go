@@ -81,6 +81,8 @@ type mainData struct {
 	CertificateCache   bool
 	PublicPort         string
 	Classes            []string
+	Roots              string
+	Shared             *sharedData
 	Large              []largeData
 }
 

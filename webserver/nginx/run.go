@@ -122,6 +122,28 @@ func (s *Server) prepareRun(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
+// repair writes the configuration in force again, with all that it needs, before a nginx that ended is started: somebody
+// may have changed it. It does nothing while a change is under way.
+func (s *Server) repair() {
+	if !s.applying.TryLock() {
+		return
+	}
+	defer s.applying.Unlock()
+	err := s.makeFolders()
+	if err == nil {
+		err = s.refill()
+	}
+	if err == nil {
+		_, err = s.render() // for its parts
+	}
+	if err == nil {
+		err = s.write(s.paths.conf, []byte(s.inForce))
+	}
+	if err != nil {
+		s.log.Error("the configuration of nginx cannot be written again", zap.Error(err))
+	}
+}
+
 // awaitEngine waits until a managed nginx has ended.
 func (s *Server) awaitEngine(ctx context.Context) {
 	m, ok := s.eng.(*managed)

@@ -26,7 +26,6 @@ func manySites(t testing.TB, n, percent int) []webserver.Change {
 		if i%100 < percent {
 			m, err := bundle.ParseManifest("m", fmt.Appendf(nil, `
 page404: 404.html
-rewrite: {"^/old/(.*)$": "/new%d/$1"}
 rules:
   - prefix: /
     options: {headers: {X-Frame-Options: DENY, X-Site: "%d"}}
@@ -34,7 +33,7 @@ rules:
     options: {clientCaching: 4w}
   - exact: /internal.json
     options: {deny: true}
-`, i, i))
+`, i))
 			if err != nil {
 				t.Fatal(err)
 			}
