@@ -24,6 +24,8 @@ type CertificateDetails struct {
 	KeyType string `json:"keyType,omitempty"`
 	// Sites are the primary domains of the sites that use it.
 	Sites []string `json:"sites,omitempty"`
+	// ETag is for [IfMatch].
+	ETag string `json:"etag,omitempty"`
 	// Error says why nothing is told about it.
 	Error string `json:"error,omitempty"`
 }

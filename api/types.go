@@ -197,6 +197,8 @@ type App struct {
 	// asked for. A node that does not answer is in neither.
 	Nodes    []string `json:"nodes,omitempty"`
 	Unpacked []string `json:"unpacked,omitempty"`
+	// ETag is for [IfMatch].
+	ETag string `json:"etag,omitempty"`
 }
 
 // SiteVersion is one version in the answer of GET /site/{domain}/history, newest first.

@@ -19,6 +19,7 @@ func (s *Server) listApps(c *call) error {
 		apps = append(apps, api.App{
 			Name: a.Name, Size: a.Size, LastModified: a.Uploaded, Type: a.Type, SHA256: a.SHA256,
 			Sites: deployedTo(snap, a), Signature: a.Signature, Pending: s.Library.Pending(a),
+			ETag: etag(snap.Head().Generation, snap.RevisionOf(a.Key())),
 		})
 	}
 	if truthy(c.r.URL.Query().Get("nodes")) {
@@ -37,11 +38,20 @@ func deployedTo(snap *state.Snapshot, app *state.App) (domains []string) {
 	return domains
 }
 
-// sayPending says whether a bundle that was just stored still needs its signature.
-func (s *Server) sayPending(c *call, name string) {
+// sayStored says of a bundle that was stored at the revision whether it still needs its signature, and its tag, unless
+// somebody has changed it again.
+func (s *Server) sayStored(c *call, name string, revision int64) {
 	name, err := state.CheckAppName(name)
-	if app, ok := s.Store.Snapshot().App(name); err == nil && ok && s.Library.Pending(app) {
+	snap := s.Store.Snapshot()
+	app, ok := snap.App(name)
+	if err != nil || !ok {
+		return
+	}
+	if s.Library.Pending(app) {
 		c.w.Header().Set(api.HeaderPending, "true")
+	}
+	if is := snap.RevisionOf(app.Key()); is <= revision {
+		c.setETag(snap.Head().Generation, is)
 	}
 }
 
@@ -102,7 +112,7 @@ func (s *Server) setAppMetadata(c *call) error {
 	if err != nil {
 		return err
 	}
-	s.sayPending(c, name)
+	s.sayStored(c, name, revision)
 	return s.appChanged(c, revision)
 }
 

@@ -145,6 +145,37 @@ func TestAppMetadata(t *testing.T) {
 	n.do(request{method: "POST", path: "/app/docs-1", body: `{}`, header: map[string]string{"If-Match": `"0-0"`}}).fails(api.CodePrecondition)
 }
 
+// The tag of a bundle is in the list, and in the answers to what stores it; If-Match takes it.
+func TestApp_ETag(t *testing.T) {
+	t.Parallel()
+	n := start(t, nil)
+	n.app("docs-1")
+	tag := func() string {
+		t.Helper()
+		var list []api.App
+		n.get("/app").want(200).into(&list)
+		if len(list) != 1 || list[0].ETag == "" {
+			t.Fatalf("bundles %+v", list)
+		}
+		return list[0].ETag
+	}
+	first := tag()
+	set := func(tag, signature string) *answer {
+		return n.do(request{method: "POST", path: "/app/docs-1", body: `{"signature":"` + signature + `"}`, header: map[string]string{"If-Match": tag}})
+	}
+	signature := base64.StdEncoding.EncodeToString(make([]byte, 512))
+	if got := set(first, "").want(204).header.Get("ETag"); got != first {
+		t.Errorf("nothing changed, and the tag is %s, was %s", got, first)
+	}
+	second := set(first, signature).want(204).header.Get("ETag")
+	if second == first || second != tag() {
+		t.Errorf("the tag is %s after a change, in the list %s; it was %s", second, tag(), first)
+	}
+	set(first, "").fails(api.CodePrecondition)
+	n.do(request{method: "DELETE", path: "/app/docs-1", header: map[string]string{"If-Match": first}}).fails(api.CodePrecondition)
+	n.do(request{method: "DELETE", path: "/app/docs-1", header: map[string]string{"If-Match": second}}).want(204)
+}
+
 func TestDeleteApp(t *testing.T) {
 	t.Parallel()
 	n := start(t, nil)

@@ -71,7 +71,7 @@ func (s *Server) uploadApp(c *call) error {
 	if err != nil {
 		return err
 	}
-	s.sayPending(c, u.fields["name"])
+	s.sayStored(c, u.fields["name"], added.Revision)
 	return s.appChanged(c, added.Revision)
 }
 

@@ -25,7 +25,7 @@ func (s *Server) certificateDetails(c *call) error {
 func (s *Server) describeCertificate(snap *state.Snapshot, sec *state.Secret, now time.Time) api.CertificateDetails {
 	d := api.CertificateDetails{
 		Name:  strings.TrimPrefix(sec.Name, state.PrefixImported),
-		Sites: slices.Collect(snap.Users(sec.Key())),
+		Sites: slices.Collect(snap.Users(sec.Key())), ETag: etag(snap.Head().Generation, snap.RevisionOf(sec.Key())),
 	}
 	info, err := certs.InspectSealed(s.Keyring, sec)
 	if err != nil {

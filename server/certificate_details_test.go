@@ -18,7 +18,7 @@ func TestCertificateDetails(t *testing.T) {
 	n := start(t, nil)
 	n.get("/certificate?details=1").want(200).same("[]")
 	cert, key := pair(t, certs.Request{Names: []string{"shop.example.org", "www.shop.example.org"}, KeyType: certs.KeyRSA2048, Life: 12*24*time.Hour + time.Hour})
-	n.post("/certificate", api.CertificateImport{Name: "shop", Certificate: cert, Key: key}).want(204)
+	tag := n.post("/certificate", api.CertificateImport{Name: "shop", Certificate: cert, Key: key}).want(204).header.Get("ETag")
 	old, oldKey := pair(t, certs.Request{Names: []string{"old.example.org"}, Now: time.Now().Add(-48 * time.Hour), Life: 24*time.Hour + time.Minute})
 	n.post("/certificate", api.CertificateImport{Name: "old", Certificate: old, Key: oldKey, Force: true}).want(204)
 	for _, domain := range []string{"shop.example.org", "b.example.org"} {
@@ -49,6 +49,9 @@ func TestCertificateDetails(t *testing.T) {
 		!slices.Equal(shop.Names, []string{"shop.example.org", "www.shop.example.org"}) ||
 		!slices.Equal(shop.Sites, []string{"b.example.org", "shop.example.org"}) || shop.NotAfter.Sub(*shop.NotBefore) != 12*24*time.Hour+2*time.Hour {
 		t.Errorf("%+v", shop)
+	}
+	if tag == "" || shop.ETag != tag || broken.ETag == "" {
+		t.Errorf("tags %q and %q, at the import %q", shop.ETag, broken.ETag, tag)
 	}
 	if strings.Contains(string(a.body), "PRIVATE") {
 		t.Error("a key is shown")

@@ -11,9 +11,9 @@ import (
 // Headers that scripts of other origins may read and send.
 var (
 	exposedHeaders = strings.Join([]string{"Date", "ETag", "Retry-After", api.HeaderNode, api.HeaderRevision,
-		api.HeaderApplied, api.HeaderWaiting}, ",")
+		api.HeaderApplied, api.HeaderWaiting, api.HeaderReplicas, api.HeaderPending}, ",")
 	allowedHeaders = strings.Join([]string{"Origin", "Content-Length", "Content-Type", "Authorization", "If-Match",
-		api.HeaderMinRevision}, ",")
+		api.HeaderMinRevision, api.HeaderSourceKey}, ",")
 )
 
 // crossOrigin looks at where a request comes from (the Fetch standard's CORS protocol), before anything else does.

@@ -71,7 +71,7 @@ func (s *Server) setDHParams(c *call) error {
 // checkDHParams reads parameters and refuses unsafe ones with all reasons. The tests for primes take a core for
 // seconds, so only one request at a time makes them.
 func (s *Server) checkDHParams(c *call, text string) (*dhparams.Params, error) {
-	const subject, field = "the parameters", "dhparams"
+	const subject, field = "the set of parameters", "dhparams"
 	if text == "" {
 		return nil, invalid(subject, fault(field, "is missing: the text of a PEM block DH PARAMETERS"))
 	}
