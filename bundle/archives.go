@@ -76,17 +76,17 @@ func digestOf(ctx context.Context, from Repository, name string) (string, error)
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// keep stores a fetched archive in place of whatever has its name on this node.
-func (l *Library) keep(ctx context.Context, app *state.App, spool *Spool) error {
+// keep stores an archive in place of whatever has its name on this node.
+func (l *Library) keep(ctx context.Context, app *state.App, spool *Spool, meta Meta) error {
 	own := l.own()
-	err := own.Create(ctx, app.Name, spool, metaOf(app))
+	err := own.Create(ctx, app.Name, spool, meta)
 	if !errors.Is(err, ErrExists) {
 		return err
 	}
 	if err := l.makeRoom(ctx, app); err != nil {
 		return err
 	}
-	return own.Create(ctx, app.Name, spool, metaOf(app))
+	return own.Create(ctx, app.Name, spool, meta)
 }
 
 // makeRoom takes away what has a bundle's name on this node and is not the bundle. What the state never knew, such as
@@ -175,7 +175,7 @@ func (l *Library) stored(ctx context.Context, app *state.App, mistrust bool) err
 			return err
 		}
 	}
-	if err := l.keep(ctx, app, spool); err != nil {
+	if err := l.keep(ctx, app, spool, metaOf(app)); err != nil {
 		return fmt.Errorf("store the bundle %s: %w", app.Name, err)
 	}
 	l.heal(ctx, app, spool)

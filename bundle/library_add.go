@@ -66,7 +66,12 @@ func (l *Library) Add(ctx context.Context, spool *Spool, name, typ, signature, h
 			return d.Put(app)
 		})
 	}
-	if err != nil && !errors.Is(err, state.ErrUnknown) {
+	switch {
+	case err == nil && l.Cache == nil:
+		if err := l.own().SetMeta(context.WithoutCancel(ctx), app.Name, metaOf(app)); err != nil {
+			l.Log.Warn("that a bundle is in the state could not be noted beside its archive; the next look does it", zap.String("bundle", app.Name), zap.Error(err))
+		}
+	case err != nil && !errors.Is(err, state.ErrUnknown):
 		l.undo(ctx, app)
 	}
 	return Added{rev, replicas}, err
@@ -100,12 +105,16 @@ const foreignAge = time.Hour
 
 // storeNew stores the archive of an upload wherever this node stores archives.
 func (l *Library) storeNew(ctx context.Context, app *state.App, spool *Spool) error {
+	meta := metaOf(app)
 	if l.Cache != nil {
 		if err := l.storeShared(ctx, app, spool); err != nil {
 			return err
 		}
+	} else {
+		// A crash before it is entered leaves an archive that is taken up at the next start.
+		meta.Entered = false
 	}
-	if err := l.keep(ctx, app, spool); err != nil {
+	if err := l.keep(ctx, app, spool, meta); err != nil {
 		return fmt.Errorf("store the bundle %s: %w", app.Name, err)
 	}
 	return nil

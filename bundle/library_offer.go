@@ -104,7 +104,8 @@ func (l *Library) Accept(ctx context.Context, node string, app *state.App) error
 		return err
 	}
 	defer spool.Discard()
-	if err := l.keep(ctx, app, spool); err != nil {
+	// If nothing comes of the offer, it is not taken up.
+	if err := l.keep(ctx, app, spool, metaOf(app)); err != nil {
 		return fmt.Errorf("store the bundle %s: %w", app.Name, err)
 	}
 	return nil

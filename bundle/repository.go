@@ -75,8 +75,8 @@ type Meta struct {
 	Hash string
 	// Signature is one over that SHA-256, in standard base64; see [Signers].
 	Signature string
-	// Entered tells that whoever stored the archive also entered it into a state. What has it and is in no state
-	// was removed from it, and is not taken up again.
+	// Entered tells that the archive was, or is going to be, in a state. What has it and is in no state was removed from
+	// that, or its upload was refused, and it is not taken up.
 	Entered bool
 }
 

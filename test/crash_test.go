@@ -24,7 +24,7 @@ func TestCrash_KilledAtAnyMoment(t *testing.T) {
 	if soak() {
 		rounds = 100
 	}
-	n := newNode(t)
+	n := newNode(t, "repo.keepVersions=1") // what is no longer deployed can be removed
 	w := &crashWorld{node: n, sites: map[string]*crashSite{}, apps: map[string]*crashApp{}}
 	n.Start(t)
 	for round := range rounds {
@@ -61,8 +61,9 @@ type crashValue struct{ alias, app string }
 type crashApp struct {
 	files   map[string][]byte
 	archive []byte
-	// there: it was acknowledged, and nobody removed it. cut: its upload or removal had no answer.
-	there, cut bool
+	// there: it was acknowledged, and nobody removed it. cut: its upload or removal had no answer. removal: somebody
+	// tried to remove it.
+	there, cut, removal bool
 }
 
 // crashWorld is what the clients of a node know.
@@ -200,7 +201,7 @@ func (w *crashWorld) deploy(ctx context.Context, t *testing.T, domain string) {
 		}
 		w.mu.Lock()
 		old := w.apps[before]
-		old.cut = true
+		old.cut, old.removal = true, true
 		w.mu.Unlock()
 		if !w.settle(t, old, c.DeleteApp(ctx, before), false) {
 			return
