@@ -19,7 +19,7 @@ func (n *Node) openNginx() (webserver.Server, error) {
 		Commands: nginx.Commands{
 			Start: c.Nginx.Commands.Start, Reload: c.Nginx.Commands.Restart, Status: c.Nginx.Commands.Status, Test: c.Nginx.Commands.Test,
 		},
-		NodeHandler: n.publicHandler(), NodeCertificate: n.certificate.get,
+		NodeHandler: n.publicHandler(), NodeCertificate: n.certificate.get, Complete: n.complete,
 		PublicHTTPSPort: c.Web.PublicHTTPSPort, ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy,
 		Log: n.log.Named("nginx"),
 	}

@@ -18,6 +18,9 @@ import (
 // Apply makes the changes current in one reload, or without one if only bundles changed. See [webserver.Server]. Names
 // may move between the sites of one call in any order, as in package builtin.
 func (s *Server) Apply(ctx context.Context, changes []webserver.Change) (map[string]error, error) {
+	if err := s.awaitPrepared(ctx); err != nil {
+		return nil, err
+	}
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	refused := map[string]error{}
@@ -40,6 +43,23 @@ func (s *Server) Apply(ctx context.Context, changes []webserver.Change) (map[str
 		}
 		// What a refused site keeps may be what another one was given, so all is looked at again without it.
 		restore()
+	}
+}
+
+// awaitPrepared waits a little until Run has made what a configuration of a managed nginx needs.
+func (s *Server) awaitPrepared(ctx context.Context) error {
+	if !s.opt.Managed {
+		return nil
+	}
+	timer := time.NewTimer(startPatience)
+	defer timer.Stop()
+	select {
+	case <-s.prepared:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("nginx does not serve: %w", s.Status().Err)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -138,7 +158,7 @@ func (s *Server) apply(ctx context.Context, changes []webserver.Change) (faulty 
 			s.dh, s.nodePair = dh, node
 			return faulty, err
 		}
-	} else if st := s.Status(); !st.Running {
+	} else if st := s.Status(); !st.Running && (s.begun || !s.opt.Managed) {
 		s.unput(steps)
 		return nil, st.Err
 	}

@@ -218,6 +218,7 @@ func (m *managed) fault() string {
 func (m *managed) supervise(ctx context.Context) {
 	const first, longest, healthy = 100 * time.Millisecond, 10 * time.Second, 30 * time.Second
 	pause := first
+	m.s.begin(ctx)
 	for ctx.Err() == nil {
 		began := time.Now()
 		if pause > first {
@@ -239,6 +240,24 @@ func (m *managed) supervise(ctx context.Context) {
 		}
 		pause = min(2*pause, longest)
 	}
+}
+
+// begin waits until nginx may be started. It returns soon after ctx ends.
+func (s *Server) begin(ctx context.Context) {
+	if s.opt.Complete != nil {
+		timer := time.NewTimer(s.opt.Timeouts.Begin)
+		defer timer.Stop()
+		select {
+		case <-s.opt.Complete:
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+	// A change that is under way gets its configuration into place first.
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.begun = true
 }
 
 // once starts nginx and waits for its end, or has it end when ctx does.

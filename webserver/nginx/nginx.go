@@ -42,6 +42,10 @@ type Options struct {
 	// HTTP and HTTPS are the listeners that nginx gets in managed mode. They stay open while nginx is restarted, so that
 	// connections wait in place of being refused. The server closes them.
 	HTTP, HTTPS []net.Listener
+	// Complete is closed once the server was told all sites there are. In managed mode nginx is started then, or after
+	// Timeouts.Begin: until then connections wait, so that nobody is told that a site is not there because the node was
+	// started a moment ago. Nil starts it at once.
+	Complete <-chan struct{}
 
 	// ConfigPath is the folder of nginx's configuration in external mode, of which conf.d/statiko.conf is ours.
 	ConfigPath string
@@ -87,6 +91,8 @@ type Timeouts struct {
 	Shutdown time.Duration
 	// Watch is how often nginx is looked at: 5 s.
 	Watch time.Duration
+	// Begin is for how long nginx is not started although Complete is not closed: 10 s.
+	Begin time.Duration
 }
 
 // Server implements [webserver.Server]. Make one with New.
@@ -104,6 +110,8 @@ type Server struct {
 	prober   prober
 
 	applying sync.Mutex // guards what follows
+	// begun tells that nginx was started; before, a configuration is only put in its place. External ones always were.
+	begun    bool
 	model    *model
 	dh       string // the file of the DH parameters in use
 	nodePair string
@@ -117,6 +125,9 @@ type Server struct {
 	wantDH atomic.Pointer[string]
 	// look has one slot: there is something to push although nobody calls Apply.
 	look chan struct{}
+
+	// prepared is closed by Run once all is there that a configuration needs.
+	prepared chan struct{}
 
 	life    sync.Mutex
 	started bool
@@ -138,7 +149,7 @@ func New(opt Options) (*Server, error) {
 	opt.defaults()
 	s := &Server{
 		opt: opt, log: opt.Log, paths: newPaths(opt.Dir), model: newModel(),
-		look: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		look: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), prepared: make(chan struct{}),
 	}
 	if err := checkDir(opt.Dir); err != nil {
 		return nil, err
@@ -186,6 +197,7 @@ func (o *Options) defaults() {
 	set(&o.Timeouts.Worker, 10*time.Minute)
 	set(&o.Timeouts.Shutdown, 10*time.Second)
 	set(&o.Timeouts.Watch, 5*time.Second)
+	set(&o.Timeouts.Begin, 10*time.Second)
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}

@@ -90,6 +90,19 @@ func start(t testing.TB, opt Options) *Server {
 // launch is start with complete options.
 func launch(t testing.TB, opt Options) *Server {
 	t.Helper()
+	s := launchOnly(t, opt)
+	eventually(t, func() error {
+		if st := s.Status(); !st.Running {
+			return fmt.Errorf("not running: %v", st.Err)
+		}
+		return nil
+	})
+	return s
+}
+
+// launchOnly is launch without waiting.
+func launchOnly(t testing.TB, opt Options) *Server {
+	t.Helper()
 	s, err := New(opt)
 	if err != nil {
 		t.Fatal(err)
@@ -105,12 +118,6 @@ func launch(t testing.TB, opt Options) *Server {
 		if err := s.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
-	})
-	eventually(t, func() error {
-		if st := s.Status(); !st.Running {
-			return fmt.Errorf("not running: %v", st.Err)
-		}
-		return nil
 	})
 	return s
 }

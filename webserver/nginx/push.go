@@ -235,7 +235,7 @@ func (s *Server) push(ctx context.Context, sni string, leaf []byte) error {
 	if s.dh == "" {
 		s.pending()
 	}
-	if s.opt.Managed {
+	if s.opt.Managed && s.begun {
 		if err := s.awaitRunning(ctx); err != nil {
 			return err
 		}
@@ -246,6 +246,12 @@ func (s *Server) push(ctx context.Context, sni string, leaf []byte) error {
 	}
 	if err := s.eng.install(ctx, text); err != nil {
 		return err
+	}
+	if s.opt.Managed && !s.begun {
+		// It is what nginx starts with, and connections wait for that.
+		s.revision++
+		s.inForce = text
+		return nil
 	}
 	err = s.breathe(ctx)
 	if err == nil {

@@ -39,6 +39,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.setStatus(err)
 		return err
 	}
+	close(s.prepared)
 	var all sync.WaitGroup
 	served := make(chan error, 1)
 	all.Go(func() { served <- s.node.Serve(socket) })
