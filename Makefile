@@ -27,8 +27,9 @@ test:
 lint:
 	@scripts/lint
 
+# BENCH has arguments, such as BENCH='-only c,i -quick'; -help lists them.
 bench: build
-	@$(GO) run ./test/bench
+	@scripts/bench $(BENCH)
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
