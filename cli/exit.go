@@ -136,7 +136,7 @@ func (a *app) hint(err error) string {
 }
 
 // report prints the error and returns its exit code.
-func (a *app) report(ctx context.Context, err error) int {
+func (a *app) report(ctx context.Context, cmd *cobra.Command, err error) int {
 	f, ok := errors.AsType[*failure](err)
 	switch {
 	case ctx.Err() != nil:
@@ -146,7 +146,7 @@ func (a *app) report(ctx context.Context, err error) int {
 		}
 	case !ok:
 		// Whatever is no failure comes from reading the command line.
-		f = &failure{code: ExitUsage, message: err.Error(), hint: "stkcli --help"}
+		f = usageError(cmd, "%v", err)
 	}
 	if a.flags.output != outputTable {
 		a.reportData(f)

@@ -58,11 +58,11 @@ func Run(ctx context.Context, args []string, env Env) int {
 	root.SetIn(a.in)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
 	}
-	return a.report(ctx, err)
+	return a.report(ctx, cmd, err)
 }
 
 func (a *app) root() *cobra.Command {

@@ -146,7 +146,11 @@ func (a *app) siteAdd(ctx context.Context, create api.SiteCreate) error {
 	}
 	defer c.Close()
 	var site *api.Site
-	waiting := a.change(ctx, c, create.Domain, "add the site "+create.Domain, func(o ...api.CallOption) (err error) {
+	doing := "add the site " + create.Domain
+	if create.Domain == "" {
+		doing = "add a temporary site"
+	}
+	waiting := a.change(ctx, c, create.Domain, doing, func(o ...api.CallOption) (err error) {
 		site, err = c.CreateSite(ctx, create, o...)
 		return err
 	})

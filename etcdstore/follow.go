@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -236,7 +237,7 @@ func (s *Store) apply(r *clientv3.WatchResponse) error {
 			if !ok {
 				continue
 			}
-			s.put(b, now.head, k, e)
+			s.event(b, now.head, k, e)
 		}
 		newest = e.Kv.ModRevision
 	}
@@ -251,19 +252,34 @@ func (s *Store) apply(r *clientv3.WatchResponse) error {
 	return nil
 }
 
-// put applies one event to the replica. An object that cannot be read is reported and kept as it was: it was written
-// by a newer version, or by hand.
-func (s *Store) put(b *state.Builder, head headRecord, k state.Key, e *clientv3.Event) {
+// event applies one event to the replica.
+func (s *Store) event(b *state.Builder, head headRecord, k state.Key, e *clientv3.Event) {
+	revision := head.lift(e.Kv.ModRevision)
 	if e.Type == mvccpb.DELETE {
-		b.Delete(k, head.lift(e.Kv.ModRevision))
+		b.Delete(k, revision)
 		return
 	}
-	o, err := state.Decode(k.Kind, k.Name, e.Kv.Value)
-	if err != nil || o.Key() != k {
+	o, err := decodeObject(k, e.Kv.Value)
+	s.put(b, k, o, err, revision)
+}
+
+// put puts what decodeObject returned into the replica. An object that cannot be read is reported and kept as it was:
+// it was written by a newer version, or by hand.
+func (s *Store) put(b *state.Builder, k state.Key, o state.Object, err error, revision int64) {
+	if err != nil {
 		s.log.Error("an object in etcd cannot be read and is passed over", zap.Stringer("object", k), zap.Error(err))
 		return
 	}
-	b.Put(o, head.lift(e.Kv.ModRevision))
+	b.Put(o, revision)
+}
+
+// decodeObject makes the object from its value in etcd.
+func decodeObject(k state.Key, value []byte) (state.Object, error) {
+	o, err := state.Decode(k.Kind, k.Name, value)
+	if err == nil && o.Key() != k {
+		err = fmt.Errorf("it says that it is %s", o.Key())
+	}
+	return o, err
 }
 
 // compare asks etcd for its newest operation, and returns errCompare if the watch did not bring it (yet).

@@ -39,12 +39,13 @@ func inGeneration(kind state.Kind) bool {
 	return kind.InDocument() || kind == state.KindName || kind == state.KindGuard
 }
 
-// outside returns the prefixes of the kinds that a restore does not touch and every node keeps.
-func (k keys) outside() []string {
+// replicated returns prefixes of all keys with objects that every node keeps, one for each kind. Others may have them
+// too: parse tells.
+func (k keys) replicated(gen int64) []string {
 	var prefixes []string
-	for _, kind := range state.Kinds() {
-		if !inGeneration(kind) && kind.Replicated() {
-			prefixes = append(prefixes, string(k)+string(kind)+"/")
+	for _, kind := range append(state.Kinds(), state.KindName, state.KindGuard) {
+		if kind.Replicated() {
+			prefixes = append(prefixes, k.object(gen, state.Key{Kind: kind}))
 		}
 	}
 	return prefixes

@@ -3,7 +3,9 @@ package etcdstore
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"log"
 	"os"
 	"strings"
 	"sync"
@@ -30,6 +32,11 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests wait for timeouts and for servers more than they work.
+	if err := flag.Set("test.parallel", "5"); err != nil {
+		log.Fatal(err)
+	}
 	code := m.Run()
 	if shared.end != nil {
 		shared.end()

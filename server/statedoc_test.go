@@ -195,3 +195,26 @@ func TestState_SecretsOfAnOldKeyAreSealedAgain(t *testing.T) {
 		}
 	}
 }
+
+// During a rolling upgrade a newer node stores objects with members that this version does not know: changing such an
+// object here loses none of them.
+func TestState_UnknownMembersSurviveChanges(t *testing.T) {
+	t.Parallel()
+	n := start(t, nil)
+	n.app("docs-1")
+	var document map[string]any
+	n.get("/state").into(&document)
+	apps := document["apps"].([]any)
+	apps[0].(map[string]any)["later"] = map[string]any{"of": "bundle"}
+	document["sites"] = []any{map[string]any{"domain": "a.example.org", "later": map[string]any{"of": "site"}}}
+	n.post("/state", document).want(204)
+	n.do(request{method: "PATCH", path: "/site/a.example.org", body: `{"aliases":["www.a.example.org"]}`}).want(200)
+	n.post("/site/a.example.org/app", `{"name":"docs-1"}`).want(204)
+	n.post("/app/docs-1", `{"signature":"`+base64.StdEncoding.EncodeToString(make([]byte, 512))+`"}`).want(204)
+	got := string(n.get("/state").body)
+	for _, want := range []string{`"of": "site"`, `"of": "bundle"`, `"www.a.example.org"`, `"name": "docs-1"`} {
+		if !strings.Contains(got, want) && !strings.Contains(got, strings.ReplaceAll(want, ": ", ":")) {
+			t.Errorf("%s is missing in\n%s", want, got)
+		}
+	}
+}

@@ -49,6 +49,12 @@ func (h *Harness) replicas() []state.Store {
 
 // Run runs the suite. open is called for each test; it returns a new, empty store and cleans up by t.Cleanup.
 func Run(t *testing.T, open func(t testing.TB) Harness) {
+	RunSound(t, open)
+	RunOutcomes(t, open)
+}
+
+// RunSound runs the part of the suite in which nothing is broken, for backends that are given more time then.
+func RunSound(t *testing.T, open func(t testing.TB) Harness) {
 	for _, g := range []struct {
 		name  string
 		tests []test
@@ -57,15 +63,23 @@ func Run(t *testing.T, open func(t testing.TB) Harness) {
 		{"Names", nameTests}, {"Guards", guardTests}, {"Restoring", restoreTests}, {"Fence", fenceTests},
 		{"Persistence", persistenceTests}, {"Closing", closeTests},
 	} {
-		t.Run(g.name, func(t *testing.T) { runAll(t, g.tests, open) })
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			runAll(t, g.tests, open)
+		})
 	}
-	RunOutcomes(t, open)
-	t.Run("Model", func(t *testing.T) { model(t, open) })
+	t.Run("Model", func(t *testing.T) {
+		t.Parallel()
+		model(t, open)
+	})
 }
 
 // RunOutcomes runs the part of the suite that is about a broken backend, for backends that break in several ways.
 func RunOutcomes(t *testing.T, open func(t testing.TB) Harness) {
-	t.Run("Outcomes", func(t *testing.T) { runAll(t, outcomeTests, open) })
+	t.Run("Outcomes", func(t *testing.T) {
+		t.Parallel()
+		runAll(t, outcomeTests, open)
+	})
 }
 
 func runAll(t *testing.T, tests []test, open func(t testing.TB) Harness) {
