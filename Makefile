@@ -21,10 +21,8 @@ build:
 
 # Many tests wait for disks, servers and clocks, so three packages at once keep two processors busy.
 PACKAGES ?= 3
-# What takes longest begins first, so that it does not end alone.
-LONGEST  := ./test ./etcdstore ./webserver/nginx
 test:
-	$(GO) test -race -p $(PACKAGES) -timeout $(TIMEOUT) $(LONGEST) ./...
+	$(GO) test -race -p $(PACKAGES) -timeout $(TIMEOUT) ./...
 
 lint:
 	@scripts/lint
