@@ -81,14 +81,14 @@ var mutants = []mutant{
 	{
 		name: "events of another generation are applied",
 		edits: []edit{{"etcdstore/follow.go", `k, ok := s.keys.parse(now.head.Generation, key)`, `k, ok := s.keys.parse(anyGeneration(s.keys, key, now.head.Generation), key)`},
-			{"etcdstore/follow.go", `// put applies one event to the replica.`, `func anyGeneration(k keys, key string, or int64) int64 {
+			{"etcdstore/follow.go", `// event applies one event to the replica.`, `func anyGeneration(k keys, key string, or int64) int64 {
 	if g, ok := k.generationOf(key); ok {
 		return g
 	}
 	return or
 }
 
-// put applies one event to the replica.`}},
+// event applies one event to the replica.`}},
 		pkg: "etcdstore", run: "TestRestore_NobodyOnAnyNodeSeesAHalf",
 	},
 	{
