@@ -36,7 +36,7 @@ const (
 )
 
 // patience is how long tests wait for what takes milliseconds on an idle machine.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // configText is a node's configuration with everything below one folder, which stands as DIR.
 const configText = `nodeName: node.test

@@ -58,7 +58,8 @@ func (r *Repository) create(ctx context.Context, name string, upload *bundle.Spo
 		case look != nil:
 			return look
 		case again == 3:
-			return err
+			// The server says so again and again, also where it does not show the blob yet.
+			return bundle.ErrExists
 		}
 	}
 }
