@@ -3,7 +3,7 @@
 
 GO      ?= go
 BIN     := bin
-TIMEOUT ?= 10m
+TIMEOUT ?= 20m
 # How long each fuzz target runs in "make fuzz".
 FUZZTIME ?= 30s
 
