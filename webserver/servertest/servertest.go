@@ -53,6 +53,7 @@ func Run(t *testing.T, start func(*testing.T, Fixture) Endpoints) {
 		{"W37_SharedBundleKeepsItsManifest", testSharedBundle},
 		{"OpenConnectionsSurviveApply", testOpenConnections},
 		{"ConcurrentUse", testConcurrentUse},
+		{"ChangesDisturbNoVisitor", testLoad},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()
