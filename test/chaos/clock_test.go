@@ -31,7 +31,12 @@ func TestChaos_ClocksAreWrong(t *testing.T) {
 		{"by hours", []time.Duration{0, 3 * time.Hour}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := cluster.New(t, cluster.Options{Bin: bin, Nodes: len(test.shifts), Links: true, Etcd: etcdtest.Options{Members: 1}})
+			o := cluster.Options{Bin: bin, Nodes: len(test.shifts), Links: true, Etcd: etcdtest.Options{Members: 1}}
+			if test.refused {
+				// Nodes that refuse each other's calls copy no bundles either: they see one folder.
+				o.Settings = []string{"repo.local.path=" + t.TempDir()}
+			}
+			c := cluster.New(t, o)
 			for i, n := range c.Nodes {
 				n.Env = append(n.Env, fmt.Sprintf("%s=%d", cluster.ClockShift, int64(test.shifts[i].Seconds())))
 			}
