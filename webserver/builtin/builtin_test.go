@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -24,7 +25,7 @@ func TestServer(t *testing.T) {
 			ManifestFile:    f.ManifestFile,
 			AllowProxy:      f.AllowProxy,
 		})
-		return servertest.Endpoints{Server: s, HTTP: s.opt.HTTP[0].Addr().String(), HTTPS: s.opt.HTTPS[0].Addr().String()}
+		return servertest.Endpoints{Server: s, HTTP: s.opt.HTTP[0].Addr().String(), HTTPS: s.opt.HTTPS[0].Addr().String(), Long: os.Getenv("STATIKO_SOAK") != ""}
 	})
 }
 

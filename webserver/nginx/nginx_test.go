@@ -28,7 +28,7 @@ func TestServer(t *testing.T) {
 			ManifestFile:    f.ManifestFile,
 			AllowProxy:      f.AllowProxy,
 		})
-		return servertest.Endpoints{Server: s, HTTP: s.opt.HTTP[0].Addr().String(), HTTPS: s.opt.HTTPS[0].Addr().String(), Product: "nginx", Reloads: true}
+		return servertest.Endpoints{Server: s, HTTP: s.opt.HTTP[0].Addr().String(), HTTPS: s.opt.HTTPS[0].Addr().String(), Product: "nginx", Reloads: true, Long: os.Getenv("STATIKO_SOAK") != ""}
 	})
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -62,10 +61,10 @@ func (v *visitor) ask(host string) (retried bool, err error) {
 
 // testLoad asks 500 times a second while sites are added, changed and removed, bundles deployed, certificates renewed and
 // DH parameters replaced. No request fails; of servers that reload, none over HTTP/1.1 after one retry on a fresh
-// connection. With STATIKO_SOAK it takes a minute and 100 sites.
+// connection. The long form takes a minute and 100 sites.
 func testLoad(t *testing.T, w *world) {
 	span, sites := 4*time.Second, 20
-	if os.Getenv("STATIKO_SOAK") != "" {
+	if w.Long {
 		span, sites = time.Minute, 100
 	}
 	page := func(domain, text string) *webserver.Site {

@@ -34,6 +34,8 @@ type Endpoints struct {
 	// Reloads tells that a change of names or certificates has it end idle connections: a client that keeps one may
 	// have to open another, once for each change.
 	Reloads bool
+	// Long asks for the long form of tests that have one.
+	Long bool
 }
 
 // Run runs the suite. start makes and runs a new server for each part of it.
