@@ -242,24 +242,6 @@ func (m *managed) supervise(ctx context.Context) {
 	}
 }
 
-// begin waits until nginx may be started. It returns soon after ctx ends.
-func (s *Server) begin(ctx context.Context) {
-	if s.opt.Complete != nil {
-		timer := time.NewTimer(s.opt.Timeouts.Begin)
-		defer timer.Stop()
-		select {
-		case <-s.opt.Complete:
-		case <-timer.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-	// A change that is under way gets its configuration into place first.
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	s.begun = true
-}
-
 // once starts nginx and waits for its end, or has it end when ctx does.
 func (m *managed) once(ctx context.Context) error {
 	cmd := m.command(m.s.paths.conf)
@@ -343,13 +325,6 @@ func (m *managed) awaitUp(ctx context.Context) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-// running tells whether the process is there.
-func (m *managed) running() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.cmd != nil
 }
 
 // hanging returns the workers of old configurations that should have ended long ago.

@@ -44,12 +44,16 @@ func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	all.Go(func() { served <- s.node.Serve(socket) })
 	all.Go(func() { s.follow(ctx) })
-	switch eng := s.eng.(type) {
-	case *managed:
-		all.Go(func() { eng.supervise(ctx) })
-	case *external:
-		all.Go(func() { eng.watch(ctx) })
-	}
+	engineEnded := make(chan struct{})
+	all.Go(func() {
+		defer close(engineEnded)
+		switch eng := s.eng.(type) {
+		case *managed:
+			eng.supervise(ctx)
+		case *external:
+			eng.watch(ctx)
+		}
+	})
 	select {
 	case <-ctx.Done():
 	case err = <-served:
@@ -58,7 +62,7 @@ func (s *Server) Run(ctx context.Context) error {
 		cancel()
 	}
 	// nginx first: what it still has to answer may need the node.
-	s.awaitEngine(ctx)
+	<-engineEnded
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Timeouts.Shutdown)
 	defer done()
 	if s.node.Shutdown(grace) != nil {
@@ -142,14 +146,6 @@ func (s *Server) repair() {
 	}
 	if err != nil {
 		s.log.Error("the configuration of nginx cannot be written again", zap.Error(err))
-	}
-}
-
-// awaitEngine waits until a managed nginx has ended.
-func (s *Server) awaitEngine(ctx context.Context) {
-	m, ok := s.eng.(*managed)
-	for ok && m.running() {
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 
