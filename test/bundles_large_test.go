@@ -96,7 +96,7 @@ func TestBundles_AGigabyte(t *testing.T) {
 		cluster.Must(t, err)
 		more := peak - before[n]
 		t.Logf("%s: %d MB more at its peak, %d MB before", n.Name(), more>>20, before[n]>>20)
-		if more > 100<<20 {
+		if more > min(size/2, 100<<20) {
 			t.Errorf("%s needed %d MB more", n.Name(), more>>20)
 		}
 	}

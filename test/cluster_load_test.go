@@ -14,7 +14,7 @@ import (
 	"statiko/test/cluster"
 )
 
-// load asks nodes for their state, their status and their sites without a pause, all of which must always answer, and
+// load asks nodes for their state, their status and their sites all the time, all of which must always answer, and
 // adds sites, of which it keeps what became of each.
 type load struct {
 	cancel context.CancelFunc
@@ -49,10 +49,14 @@ func importLoadPair(t testing.TB, n *cluster.Node) {
 func startLoad(t testing.TB, domain string, nodes ...*cluster.Node) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{cancel: cancel}
+	pace := time.Duration(4) // many processes share the machine with the quick suite
+	if soak() {
+		pace = 1
+	}
 	for i, n := range nodes {
-		l.each(ctx, 5*time.Millisecond, func() { l.page(n, domain) })
+		l.each(ctx, pace*5*time.Millisecond, func() { l.page(n, domain) })
 		client := n.Client()
-		l.each(ctx, 20*time.Millisecond, func() { l.read(ctx, n, client) })
+		l.each(ctx, pace*10*time.Millisecond, func() { l.read(ctx, n, client) })
 		number := 0
 		l.each(ctx, 50*time.Millisecond, func() {
 			number++

@@ -20,7 +20,7 @@ import (
 func TestW1_WritersOnTwoNodesLoseNothing(t *testing.T) {
 	t.Parallel()
 	const writers = 8
-	tries, sample := 600, 60
+	tries, sample := 320, 32
 	if soak() {
 		tries, sample = 8000, 2000
 	}

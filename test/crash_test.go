@@ -20,15 +20,19 @@ import (
 // or not at all, and what is served are whole bundles.
 func TestCrash_KilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	rounds := 25
+	rounds, most := 20, 700*time.Millisecond
 	if soak() {
-		rounds = 100
+		rounds, most = 100, 1200*time.Millisecond
 	}
-	n := newNode(t, "repo.keepVersions=1") // what is no longer deployed can be removed
+	bin := builtFast(t) // more comes between two kills than with the race detector, which the long form has
+	if soak() {
+		bin = built(t)
+	}
+	n := cluster.NewNode(t, bin, "repo.keepVersions=1") // what is no longer deployed can be removed
 	w := &crashWorld{node: n, sites: map[string]*crashSite{}, apps: map[string]*crashApp{}}
 	n.Start(t)
 	for round := range rounds {
-		w.disturb(t, time.Duration(rand.Int64N(int64(1200*time.Millisecond))))
+		w.disturb(t, round%4 == 0, rand.N(most))
 		if err := n.Clean(); err != nil {
 			t.Fatal(err)
 		}
@@ -77,8 +81,8 @@ type crashWorld struct {
 	counts struct{ sites, uploads, deploys, cut, cutAndMade int }
 }
 
-// disturb lets clients work, and kills the node after d.
-func (w *crashWorld) disturb(t *testing.T, d time.Duration) {
+// disturb lets clients work, and kills the node after d; if a deploy is wanted, after the next one and d.
+func (w *crashWorld) disturb(t *testing.T, deploy bool, d time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -90,11 +94,24 @@ func (w *crashWorld) disturb(t *testing.T, d time.Duration) {
 		clients.Go(func() { w.deploy(ctx, t, fmt.Sprintf("d%d.example.org", i)) })
 	}
 	clients.Go(func() { w.look(ctx, t) })
-	timer := time.NewTimer(d)
-	<-timer.C
+	before := w.deploys()
+	err := cluster.Poll(cluster.StartTimeout, "a deploy", func() error {
+		if deploy && w.deploys() == before {
+			return errors.New("none is acknowledged")
+		}
+		return nil
+	})
+	cluster.Until(time.Now().Add(d))
 	w.node.Kill()
 	cancel()
 	clients.Wait()
+	cluster.Must(t, err)
+}
+
+func (w *crashWorld) deploys() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.counts.deploys
 }
 
 // answered tells whether a call was; the client ends with its first one that was not. An error of the node itself

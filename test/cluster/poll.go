@@ -13,12 +13,21 @@ type Final struct{ error }
 // NoUse makes an error final.
 func NoUse(err error) error { return Final{err} }
 
+// A pause of Poll is a twentieth of the time that it has waited for, so that what takes long is not asked for all the
+// time, and still is known to a few hundredths.
+const (
+	leastPause = 10 * time.Millisecond
+	mostPause  = 500 * time.Millisecond
+)
+
 // Poll calls try, with pauses, until it returns nil. It gives up, with the last reason, on a final error or when
 // the time is over.
 func Poll(timeout time.Duration, what string, try func() error) error {
-	pause := time.NewTicker(10 * time.Millisecond)
+	pause := time.NewTimer(leastPause)
 	defer pause.Stop()
-	for deadline := time.Now().Add(timeout); ; <-pause.C {
+	began := time.Now()
+	for deadline := began.Add(timeout); ; <-pause.C {
+		pause.Reset(min(max(time.Since(began)/20, leastPause), mostPause))
 		err := try()
 		if err == nil {
 			return nil
