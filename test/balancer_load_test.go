@@ -71,7 +71,7 @@ func (v *visitors) visit(ctx context.Context, b *balancer, how string) {
 	}
 	kept := client()
 	defer kept.CloseIdleConnections()
-	every := 25 * time.Millisecond
+	every := 50 * time.Millisecond
 	if soak() {
 		every = 5 * time.Millisecond
 	}
