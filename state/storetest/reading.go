@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 
 	"statiko/state"
@@ -112,28 +111,16 @@ var readingTests = []test{
 		}
 	}},
 	{"ReadsNeverGoBackwards", func(t *testing.T, h *Harness) {
-		ctx, stop := context.WithCancel(context.Background())
-		var readers sync.WaitGroup
-		defer readers.Wait()
-		defer stop()
 		for _, replica := range h.replicas() {
 			for range 2 {
-				readers.Go(func() {
-					last, n := int64(0), 0
-					for ctx.Err() == nil {
-						s := replica.Snapshot()
-						if s.Revision() < last {
-							t.Errorf("revision %d after %d", s.Revision(), last)
-							return
-						}
-						last = s.Revision()
-						if now := s.Len(state.KindSite); now < n {
-							t.Errorf("%d sites after %d", now, n)
-							return
-						} else {
-							n = now
-						}
+				last, n := int64(0), 0
+				readAlong(t, replica, func(s *state.Snapshot) error {
+					now := s.Len(state.KindSite)
+					if s.Revision() < last || now < n {
+						return fmt.Errorf("revision %d after %d, with %d sites after %d", s.Revision(), last, now, n)
 					}
+					last, n = s.Revision(), now
+					return nil
 				})
 			}
 		}
@@ -184,9 +171,13 @@ var readingTests = []test{
 				note()
 			}
 		}
+		var contents []map[state.Key]string
+		for _, s := range snapshots {
+			contents = append(contents, content(t, s, h.kinds()))
+		}
 		known := 0
 		for i, old := range snapshots {
-			for _, newer := range snapshots[i:] {
+			for j, newer := range snapshots[i:] {
 				keys, ok := newer.ChangedSince(old.Revision())
 				if !ok {
 					continue
@@ -196,7 +187,7 @@ var readingTests = []test{
 				for _, k := range keys {
 					reported[k] = true
 				}
-				before, after := content(t, old, h.kinds()), content(t, newer, h.kinds())
+				before, after := contents[i], contents[i+j]
 				for k := range before {
 					if after[k] != before[k] && !reported[k] {
 						t.Fatalf("from %d to %d %s changed, which ChangedSince does not say", old.Revision(), newer.Revision(), k)

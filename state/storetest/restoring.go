@@ -3,9 +3,9 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -101,10 +101,6 @@ var restoreTests = []test{
 		if _, err := h.Store.Restore(context.Background(), docs[0], 0); err != nil {
 			t.Fatal(err)
 		}
-		ctx, stop := context.WithCancel(context.Background())
-		var readers sync.WaitGroup
-		defer readers.Wait()
-		defer stop()
 		for _, replica := range h.replicas() {
 			eventually(t, func() error {
 				if n := replica.Snapshot().Len(state.KindSite); n == 0 {
@@ -112,28 +108,23 @@ var restoreTests = []test{
 				}
 				return nil
 			})
-			readers.Go(func() {
-				for ctx.Err() == nil {
-					s := replica.Snapshot()
-					first, count := "", 0
-					for site := range s.Sites() {
-						if count++; count == 1 {
-							first = site.Domain[:1]
-						}
-						if site.Domain[:1] != first {
-							t.Error("sites of both documents")
-							return
-						}
-						if by, ok := s.Site("www." + site.Domain); !ok || by != site {
-							t.Errorf("the alias of %s does not lead to it", site.Domain)
-							return
-						}
+			readAlong(t, replica, func(s *state.Snapshot) error {
+				first, count := "", 0
+				for site := range s.Sites() {
+					if count++; count == 1 {
+						first = site.Domain[:1]
 					}
-					if want := n + strings.Index("ab", first); count != want {
-						t.Errorf("%d sites of %d", count, want)
-						return
+					if site.Domain[:1] != first {
+						return errors.New("sites of both documents")
+					}
+					if by, ok := s.Site("www." + site.Domain); !ok || by != site {
+						return fmt.Errorf("the alias of %s does not lead to it", site.Domain)
 					}
 				}
+				if want := n + strings.Index("ab", first); count != want {
+					return fmt.Errorf("%d sites of %d", count, want)
+				}
+				return nil
 			})
 		}
 		for i := range 8 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,6 +134,30 @@ func wantErr(t testing.TB, err, want error) {
 	if !errors.Is(err, want) {
 		t.Fatalf("got error %v, want %v", err, want)
 	}
+}
+
+// readAlong has read look at every snapshot that the store publishes until the test ends, or it finds something wrong. A
+// snapshot that was looked at is not looked at again at once: it never changes.
+func readAlong(t testing.TB, s state.Store, read func(*state.Snapshot) error) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for seen := (*state.Snapshot)(nil); ctx.Err() == nil; {
+			snapshot := s.Snapshot()
+			if snapshot == seen {
+				time.Sleep(50 * time.Microsecond)
+				continue
+			}
+			if err := read(snapshot); err != nil {
+				t.Error(err)
+				return
+			}
+			seen = snapshot
+		}
+	})
+	t.Cleanup(reader.Wait)
+	t.Cleanup(stop)
 }
 
 // eventually waits until check returns nil, and prints its last error if it never does.

@@ -51,10 +51,6 @@ var updatingTests = []test{
 		})
 	}},
 	{"NobodySeesAPart", func(t *testing.T, h *Harness) {
-		ctx, stop := context.WithCancel(context.Background())
-		var readers sync.WaitGroup
-		defer readers.Wait()
-		defer stop()
 		a, b := state.Key{Kind: state.KindEvent, Name: "a"}, state.Key{Kind: state.KindEvent, Name: "b"}
 		both := func(n int) []state.Object {
 			data := fmt.Appendf(nil, "%d", n)
@@ -62,16 +58,13 @@ var updatingTests = []test{
 		}
 		put(t, h.Store, both(0)...)
 		for _, replica := range h.replicas() {
-			readers.Go(func() {
-				for ctx.Err() == nil {
-					s := replica.Snapshot()
-					x, okX := s.Object(a)
-					y, okY := s.Object(b)
-					if okX != okY || okX && string(x.(*state.Record).Data) != string(y.(*state.Record).Data) {
-						t.Errorf("a has %v, b has %v", x, y)
-						return
-					}
+			readAlong(t, replica, func(s *state.Snapshot) error {
+				x, okX := s.Object(a)
+				y, okY := s.Object(b)
+				if okX != okY || okX && string(x.(*state.Record).Data) != string(y.(*state.Record).Data) {
+					return fmt.Errorf("a has %v, b has %v", x, y)
 				}
+				return nil
 			})
 		}
 		for n := range 100 {
