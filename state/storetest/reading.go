@@ -184,9 +184,13 @@ var readingTests = []test{
 				note()
 			}
 		}
+		contents := make([]map[state.Key]string, len(snapshots))
+		for i, s := range snapshots {
+			contents[i] = content(t, s, h.kinds())
+		}
 		known := 0
 		for i, old := range snapshots {
-			for _, newer := range snapshots[i:] {
+			for j, newer := range snapshots[i:] {
 				keys, ok := newer.ChangedSince(old.Revision())
 				if !ok {
 					continue
@@ -196,7 +200,7 @@ var readingTests = []test{
 				for _, k := range keys {
 					reported[k] = true
 				}
-				before, after := content(t, old, h.kinds()), content(t, newer, h.kinds())
+				before, after := contents[i], contents[i+j]
 				for k := range before {
 					if after[k] != before[k] && !reported[k] {
 						t.Fatalf("from %d to %d %s changed, which ChangedSince does not say", old.Revision(), newer.Revision(), k)
