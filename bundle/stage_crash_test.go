@@ -50,7 +50,7 @@ func TestStage_CancelledAnywhereLeavesNothing(t *testing.T) {
 	s := newStager(t)
 	items := []item{}
 	for i := range 60 {
-		items = append(items, item{name: fmt.Sprintf("d%d/f%d.html", i%7, i), content: strings.Repeat(fmt.Sprintf("line %d\n", i), 3000)})
+		items = append(items, item{name: fmt.Sprintf("d%d/f%d.html", i%7, i), content: strings.Repeat(fmt.Sprintf("line %d\n", i), 600)})
 	}
 	r := request(t, buildTar(t, items...), "tar")
 	cancelled := 0

@@ -2,7 +2,6 @@ package dhparams
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
@@ -148,12 +147,10 @@ func TestW20_SmallParametersAreRefused(t *testing.T) {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	num := func(s string) *big.Int { n, _ := new(big.Int).SetString(s, 16); return n }
-	good := Builtin(2048).P
-	less := func(n int64) *big.Int { return new(big.Int).Sub(good, big.NewInt(n)) }
-	prime, err := rand.Prime(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	good, oakley := Builtin(2048).P, num(safe1024)
+	less := func(p *big.Int, n int64) *big.Int { return new(big.Int).Sub(p, big.NewInt(n)) }
+	mersenne := new(big.Int).Lsh(big.NewInt(1), 2203) // 2^2203 - 1 is a prime
+	mersenne.Sub(mersenne, big.NewInt(1))
 	huge := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), MaxBits), big.NewInt(1))
 	two := big.NewInt(2)
 	for _, c := range []struct {
@@ -163,19 +160,19 @@ func TestCheck(t *testing.T) {
 		want   string
 	}{
 		{"RFC 7919", Params{P: good, G: two}, false, ""},
-		{"generator 5", Params{P: good, G: big.NewInt(5)}, false, ""},
-		{"generator of order 2q", Params{P: good, G: less(2)}, false, ""},
+		{"generator 5", Params{P: oakley, G: big.NewInt(5)}, true, ""},
+		{"generator of order 2q", Params{P: oakley, G: less(oakley, 2)}, true, ""},
 		{"exponent length", Params{P: good, G: two, ExponentBits: 225}, false, ""},
-		{"W20: 1024 bits", Params{P: num(safe1024), G: two}, false, "too_small"},
-		{"1024 bits, allowed", Params{P: num(safe1024), G: two}, true, ""},
+		{"W20: 1024 bits", Params{P: oakley, G: two}, false, "too_small"},
+		{"1024 bits, allowed", Params{P: oakley, G: two}, true, ""},
 		{"tiny safe prime", Params{P: big.NewInt(23), G: big.NewInt(5)}, true, "too_small"},
-		{"generator 1", Params{P: good, G: big.NewInt(1)}, false, "bad_generator"},
-		{"generator p-1", Params{P: good, G: less(1)}, false, "bad_generator"},
-		{"generator p", Params{P: good, G: good}, false, "bad_generator"},
-		{"generator above", Params{P: good, G: new(big.Int).Lsh(good, 1)}, false, "bad_generator"},
-		{"prime, but not safe", Params{P: prime, G: two}, false, "not_safe_prime"},
-		{"not prime", Params{P: less(2), G: two}, false, "not_prime"},
-		{"even", Params{P: less(1), G: two}, false, "not_prime"},
+		{"generator 1", Params{P: oakley, G: big.NewInt(1)}, true, "bad_generator"},
+		{"generator p-1", Params{P: oakley, G: less(oakley, 1)}, true, "bad_generator"},
+		{"generator p", Params{P: oakley, G: oakley}, true, "bad_generator"},
+		{"generator above", Params{P: oakley, G: new(big.Int).Lsh(oakley, 1)}, true, "bad_generator"},
+		{"prime, but not safe", Params{P: mersenne, G: two}, false, "not_safe_prime"},
+		{"not prime", Params{P: less(good, 2), G: two}, false, "not_prime"},
+		{"even", Params{P: less(good, 1), G: two}, false, "not_prime"},
 		{"short exponents", Params{P: good, G: two, ExponentBits: 100}, false, "short_exponent"},
 		{"long exponents", Params{P: good, G: two, ExponentBits: 4000}, false, "short_exponent"},
 		{"too large is not tested at all", Params{P: huge, G: two}, false, "too_large"},

@@ -55,6 +55,9 @@ func TestPowers_AgreeWithBig(t *testing.T) {
 	for _, bits := range []int{70, 128, 257, 1024, 2048, 3072, 4096} {
 		for name, p := range map[string]powers{"words": newWordPowers(bits), "vectors": newVectorPowers(bits)} {
 			for round := range 6 {
+				if bits > 1024 && round%5 != 0 { // slow, and nothing but the number of words differs
+					continue
+				}
 				var all []power
 				var want uint
 				for i := range min(p.width(), round+3) {

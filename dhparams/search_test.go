@@ -41,7 +41,7 @@ func TestGenerate_SizesThatAreNotMade(t *testing.T) {
 
 func TestGenerate_EndsSoonAfterItsContext(t *testing.T) {
 	t.Parallel()
-	for _, wait := range []time.Duration{0, 300 * time.Millisecond, 2 * time.Second} { // in the sieve, and in tests
+	for _, wait := range []time.Duration{0, 300 * time.Millisecond} { // before the sieve, and in it
 		ctx, cancel := context.WithTimeout(t.Context(), wait)
 		_, err := Generate(ctx, Options{Bits: 8192, Workers: 2, FullPriority: true})
 		ended, _ := ctx.Deadline()
@@ -51,6 +51,33 @@ func TestGenerate_EndsSoonAfterItsContext(t *testing.T) {
 			t.Logf("after %v: %v late", wait, late)
 		}
 		cancel()
+	}
+}
+
+// Not only the sieve ends with its context: the tests do.
+func TestSearch_TestsEndSoonAfterTheirContext(t *testing.T) {
+	t.Parallel()
+	s := newSearch(Options{Bits: 8192, Workers: 2, FullPriority: true}.withDefaults())
+	s.plan.bound, s.plan.length = 1<<12, 1<<16 // the tests begin at once, and are thousands
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.searchWindow(ctx)
+		ended <- err
+	}()
+	for s.tried.Load() == 0 {
+		select {
+		case err := <-ended:
+			t.Fatalf("ended before the first test: %v", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	cancel()
+	began := time.Now()
+	err := <-ended
+	if late := time.Since(began); !errors.Is(err, context.Canceled) || late > 20*time.Second { // as above
+		t.Errorf("%v, %v late", err, late)
 	}
 }
 

@@ -283,8 +283,9 @@ func TestCrash_AnywhereKeepsWhatWasAcknowledged(t *testing.T) {
 		whole := runHistory(t, seed, steps, 0)
 		// Groups differ from run to run; the margin covers it.
 		for at := 1; at <= whole.fs.ops+10; at++ {
+			crashed := runHistory(t, seed, steps, at)
 			for _, leave := range []int{leaveNothing, leaveEverything, leaveSome, leaveSome} {
-				h := runHistory(t, seed, steps, at)
+				h := *crashed
 				if h.fs.crashed {
 					crashes++
 				}

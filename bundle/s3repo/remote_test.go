@@ -28,7 +28,7 @@ func TestRemote(t *testing.T) {
 // Memory does not grow with the object. With STATIKO_SOAK=1 it is of 1 GiB.
 func TestStreams(t *testing.T) {
 	s := objecttest.StartS3(t, objecttest.Pair{})
-	size := int64(64 << 20)
+	size := int64(40 << 20)
 	if os.Getenv("STATIKO_SOAK") == "1" {
 		size = 1 << 30
 	}

@@ -171,9 +171,9 @@ var readingTests = []test{
 				note()
 			}
 		}
-		var contents []map[state.Key]string
-		for _, s := range snapshots {
-			contents = append(contents, content(t, s, h.kinds()))
+		contents := make([]map[state.Key]string, len(snapshots))
+		for i, s := range snapshots {
+			contents[i] = content(t, s, h.kinds())
 		}
 		known := 0
 		for i, old := range snapshots {

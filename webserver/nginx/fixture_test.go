@@ -116,19 +116,39 @@ func tryApply(t testing.TB, s *Server, sites ...*webserver.Site) (map[string]err
 
 // get asks for a path over HTTPS, on a connection of its own.
 func get(s *Server, host, path string) (status int, body string, err error) {
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", s.eng.address(),
-		&tls.Config{ServerName: host, InsecureSkipVerify: true})
+	v, err := visit(s, host)
 	if err != nil {
 		return 0, "", err
 	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	defer v.Close()
+	return v.get(path, "Connection: close\r\n")
+}
+
+// visitor is a connection of a visitor to one site.
+type visitor struct {
+	net.Conn
+	host    string
+	answers *bufio.Reader
+}
+
+func visit(s *Server, host string) (*visitor, error) {
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", s.eng.address(),
+		&tls.Config{ServerName: host, InsecureSkipVerify: true})
+	if err != nil {
+		return nil, err
+	}
+	return &visitor{c, host, bufio.NewReader(c)}, nil
+}
+
+// get asks for a path; headers are lines of the request.
+func (v *visitor) get(path, headers string) (status int, body string, err error) {
+	if err := v.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return 0, "", err
 	}
-	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, host); err != nil {
+	if _, err := fmt.Fprintf(v, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", path, v.host, headers); err != nil {
 		return 0, "", err
 	}
-	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	res, err := http.ReadResponse(v.answers, nil)
 	if err != nil {
 		return 0, "", err
 	}

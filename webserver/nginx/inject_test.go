@@ -348,16 +348,21 @@ func TestPatterns_MatchAsInGo(t *testing.T) {
 	}
 	apply(t, s, sites...)
 	for _, site := range sites {
+		v, err := visit(s, site.Domain)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, subject := range subjects {
 			want := 404
 			if path, _ := site.Manifest.Rewrite(subject); path == "/hit.html" {
 				want = 200
 			}
-			status, _, err := get(s, site.Domain, escape(subject))
+			status, _, err := v.get(escape(subject), "")
 			if err != nil || status != want {
 				t.Errorf("%s on %q: %d %v, want %d", site.Manifest.Rewrites[0].Pattern, subject, status, err, want)
 			}
 		}
+		v.Close()
 	}
 }
 

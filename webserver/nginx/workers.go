@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -32,38 +33,44 @@ type process struct {
 	title, folder     string
 }
 
-// processes returns those of this machine that call themselves nginx.
+// processes returns those of this machine that call themselves nginx. The list of a process's children
+// (/proc/…/children) would be shorter, but lacks some while others end.
 func processes() []process {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	proc, err := os.Open("/proc")
 	if err != nil {
 		return nil
 	}
+	defer proc.Close()
+	names, _ := proc.Readdirnames(-1) // with an error, those before it
 	var all []process
-	for _, path := range stats {
-		b, err := os.ReadFile(path)
+	for _, name := range names {
+		id, err := strconv.Atoi(name)
+		if err != nil {
+			continue // not of a process
+		}
+		// The name alone is read first: it costs the kernel the least, and most processes are others.
+		folder := filepath.Join("/proc", name)
+		if comm, err := os.ReadFile(filepath.Join(folder, "comm")); err != nil || string(comm) != "nginx\n" {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(folder, "stat"))
 		if err != nil {
 			continue // it has ended
 		}
 		// The name, in parentheses, may hold anything; after it come the state, the parent and the group.
-		_, name, _ := strings.Cut(string(b), "(")
-		end := strings.LastIndexByte(name, ')')
-		if end < 0 || name[:end] != "nginx" {
-			continue
-		}
-		fields := strings.Fields(name[end+1:])
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 		if len(fields) < 3 || fields[0] == "Z" {
 			continue
 		}
-		p := process{}
-		p.id, _ = strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		p := process{id: id}
 		p.parent, _ = strconv.Atoi(fields[1])
 		p.group, _ = strconv.Atoi(fields[2])
-		title, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		title, err := os.ReadFile(filepath.Join(folder, "cmdline"))
 		if err != nil {
 			continue
 		}
 		p.title = strings.TrimRight(strings.ReplaceAll(string(title), "\x00", " "), " ")
-		p.folder, _ = os.Readlink(filepath.Join(filepath.Dir(path), "cwd")) // "" is no folder of ours
+		p.folder, _ = os.Readlink(filepath.Join(folder, "cwd")) // "" is no folder of ours
 		all = append(all, p)
 	}
 	return all
