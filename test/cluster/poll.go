@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -16,9 +17,14 @@ func NoUse(err error) error { return Final{err} }
 // Poll calls try, with pauses, until it returns nil. It gives up, with the last reason, on a final error or when
 // the time is over.
 func Poll(timeout time.Duration, what string, try func() error) error {
-	pause := time.NewTicker(10 * time.Millisecond)
-	defer pause.Stop()
-	for deadline := time.Now().Add(timeout); ; <-pause.C {
+	return PollEvery(context.Background(), 10*time.Millisecond, timeout, what, try)
+}
+
+// PollEvery is [Poll] with a pause of its own. It gives up when ctx ends, too.
+func PollEvery(ctx context.Context, pause, timeout time.Duration, what string, try func() error) error {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for deadline := time.Now().Add(timeout); ; {
 		err := try()
 		if err == nil {
 			return nil
@@ -28,6 +34,12 @@ func Poll(timeout time.Duration, what string, try func() error) error {
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s: not within %s: %w", what, timeout, err)
+		}
+		timer.Reset(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w: %w", what, ctx.Err(), err)
 		}
 	}
 }
