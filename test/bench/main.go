@@ -57,9 +57,10 @@ var measurements = [...]measurement{
 
 // bench is one run of the program.
 type bench struct {
-	size   sizes
-	only   map[string]bool
-	binary string
+	size sizes
+	only map[string]bool
+	// bin is the folder of the built programs.
+	bin string
 	// dir is the temporary folder of this run; everything that runs keeps its files below it.
 	dir  string
 	rows []row
@@ -97,8 +98,8 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	b.binary = filepath.Join(root, "bin", "statiko")
-	if _, err := os.Stat(b.binary); err != nil {
+	b.bin = filepath.Join(root, "bin")
+	if _, err := os.Stat(filepath.Join(b.bin, "statiko")); err != nil {
 		return fmt.Errorf("the program is not built: run \"make build\" first: %w", err)
 	}
 	if b.dir, err = os.MkdirTemp(*dir, "statiko-bench-"); err != nil {
