@@ -26,7 +26,7 @@ func (s *Store) run() {
 				return
 			}
 			quiet.Reset(s.options.FoldAfter)
-			if s.disk.length-s.disk.base >= s.options.FoldBytes {
+			if s.disk.length-s.disk.base >= max(s.options.FoldBytes, s.disk.documentBytes()/foldShare) {
 				s.startFold()
 			}
 		case <-quiet.C:

@@ -40,7 +40,8 @@ type Options struct {
 	Log *zap.Logger
 	// FoldAfter is how long nothing must have changed until the journal is folded; 0 is DefaultFoldAfter.
 	FoldAfter time.Duration
-	// FoldBytes is the length of the journal at which it is folded in any case; 0 is DefaultFoldBytes.
+	// FoldBytes is the length of the journal at which it is folded in any case, unless the document is longer by far; 0 is
+	// DefaultFoldBytes.
 	FoldBytes int64
 	// Moved opens the file even if its state was moved to somewhere else; see [Marker].
 	Moved bool
