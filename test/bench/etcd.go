@@ -30,10 +30,6 @@ func measureEtcd(ctx context.Context, b *bench) error {
 		{"many sites", e.measureBulk}, {"one site among many", e.measureFlat},
 	} {
 		if err := m.run(ctx); err != nil {
-			if ctx.Err() != nil {
-				// What a store says of a change that was cut off is of no interest then.
-				err = ctx.Err()
-			}
 			return fmt.Errorf("%s: %w", m.about, err)
 		}
 	}

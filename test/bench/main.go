@@ -134,6 +134,15 @@ func (b *bench) choose(only string) error {
 
 // measure runs what was chosen, in an order that leaves the machine quiet for each.
 func (b *bench) measure(ctx context.Context) error {
+	err := b.measureChosen(ctx)
+	if err != nil && ctx.Err() != nil {
+		// What stores and nodes say of being cut off is of no interest then. A signal from the terminal reaches nodes twice.
+		return ctx.Err()
+	}
+	return err
+}
+
+func (b *bench) measureChosen(ctx context.Context) error {
 	for _, m := range measurements {
 		if m.run == nil || !b.wants(m.letter) {
 			continue
