@@ -31,3 +31,19 @@ func TestFold_RareWhereTheDocumentIsLong(t *testing.T) {
 		t.Errorf("the document was written %d times", n)
 	}
 }
+
+func TestFold_WaitsInProportionToTheDocument(t *testing.T) {
+	t.Parallel()
+	s := open(t, Options{Path: newPath(t), FoldAfter: time.Hour, FoldBytes: 1000, checkEvery: time.Hour})
+	fold(t, s)
+	if got := s.foldAfter(); got != time.Hour {
+		t.Errorf("%s without a site", got)
+	}
+	for i := range 40 {
+		mustPut(t, s, siteOf(fmt.Sprintf("n%d.test", i)))
+	}
+	fold(t, s) // and nobody writes any more
+	if want := time.Hour * time.Duration(1+s.disk.documentBytes()/1000); s.foldAfter() != want || want < 3*time.Hour {
+		t.Errorf("%s, want %s for %d bytes", s.foldAfter(), want, s.disk.documentBytes())
+	}
+}
