@@ -25,8 +25,8 @@ func (s *Store) run() {
 				s.shutdown()
 				return
 			}
-			quiet.Reset(s.options.FoldAfter)
-			if s.disk.length-s.disk.base >= s.options.FoldBytes {
+			quiet.Reset(s.foldAfter())
+			if s.disk.length-s.disk.base >= s.foldBytes() {
 				s.startFold()
 			}
 		case <-quiet.C:
@@ -35,7 +35,7 @@ func (s *Store) run() {
 			s.endFold(f)
 		case <-look.C:
 			s.look(false)
-			if time.Since(changed) >= s.options.FoldAfter {
+			if time.Since(changed) >= s.foldAfter() {
 				s.startFold()
 			}
 		}

@@ -31,9 +31,9 @@ const (
 const (
 	// copyQuiet is how long nothing must have been saved until the journal is folded.
 	copyQuiet = time.Minute
-	// copyFoldShare is the part of the document's length that the journal may reach before it is folded, so that
+	// foldShare is the part of the document's length that the journal may reach before it is folded, so that
 	// what is written for changes stays in proportion.
-	copyFoldShare = 2
+	foldShare = 2
 )
 
 // Copy keeps a snapshot of another store on this node's disk, with a note of that store's, so that the node can serve
@@ -193,7 +193,7 @@ func (c *Copy) Save(s *state.Snapshot, note []byte) error {
 	if c.closed {
 		return errors.New("the local copy is closed")
 	}
-	if lines, ok := c.changes(s, note); ok && c.disk.length+int64(len(lines)) <= max(c.foldBytes, c.documentBytes/copyFoldShare) {
+	if lines, ok := c.changes(s, note); ok && c.disk.length+int64(len(lines)) <= max(c.foldBytes, c.documentBytes/foldShare) {
 		if err := c.disk.append(lines, 1); err != nil {
 			c.kept = nil
 			return err

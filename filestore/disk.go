@@ -48,6 +48,14 @@ type written struct {
 	info     fs.FileInfo
 }
 
+// documentBytes is the document's length; 0 if there is none.
+func (d *disk) documentBytes() int64 {
+	if d.document.info == nil {
+		return 0
+	}
+	return d.document.info.Size()
+}
+
 func (d *disk) journalPath() string { return d.path + ".journal" }
 
 // Suffixes of files that are being written. Two may be written at once, so each use has its own.

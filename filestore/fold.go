@@ -28,6 +28,16 @@ func (s *Store) unfolded() bool {
 	return s.disk.length > s.disk.base || s.disk.document.revision != s.Snapshot().Revision()
 }
 
+// foldAfter is how long nothing must have changed until the journal is folded: longer where the document is long, as one change
+// now and then would have all of it written each time.
+func (s *Store) foldAfter() time.Duration {
+	return s.options.FoldAfter * time.Duration(1+s.disk.documentBytes()/s.options.FoldBytes)
+}
+
+// foldBytes is the length of the journal at which it is folded in any case: in proportion to the document, as what is written
+// for many changes would grow with it otherwise.
+func (s *Store) foldBytes() int64 { return max(s.options.FoldBytes, s.disk.documentBytes()/foldShare) }
+
 // startFold writes the newest snapshot's document to a new file, beside the commits that go on.
 func (s *Store) startFold() {
 	if s.folding != nil || s.disk.broken != nil || !s.unfolded() || time.Now().Before(s.retry) && !s.isClosed() {

@@ -38,9 +38,11 @@ type Options struct {
 	KnownKeyIDs []string
 	// Log gets what an administrator should know; nil for none.
 	Log *zap.Logger
-	// FoldAfter is how long nothing must have changed until the journal is folded; 0 is DefaultFoldAfter.
+	// FoldAfter is how long nothing must have changed until the journal is folded, and as long again for each FoldBytes of the
+	// document; 0 is DefaultFoldAfter.
 	FoldAfter time.Duration
-	// FoldBytes is the length of the journal at which it is folded in any case; 0 is DefaultFoldBytes.
+	// FoldBytes is the length of the journal at which it is folded in any case, if half of the document is not longer; 0 is
+	// DefaultFoldBytes.
 	FoldBytes int64
 	// Moved opens the file even if its state was moved to somewhere else; see [Marker].
 	Moved bool

@@ -85,6 +85,7 @@ type Staged struct {
 // asks. It is pure: equal views give equal plans, and a view of what a plan has led to gives none but Hold steps
 // for what is still missing. Steps to stage come first, then one step at most for each domain, in the order given.
 func Plan(v View, domains []string) []Step {
+	v.Staged = askOnce(v.Staged)
 	var stage, rest []Step
 	staging := map[string]bool{}
 	for _, d := range domains {
@@ -98,6 +99,19 @@ func Plan(v View, domains []string) []Step {
 		}
 	}
 	return append(stage, rest...)
+}
+
+// askOnce asks about each bundle once: many sites share a few, and each answer takes a look at the disk.
+func askOnce(ask func(*state.App) Staged) func(*state.App) Staged {
+	answers := map[*state.App]Staged{}
+	return func(app *state.App) Staged {
+		answer, known := answers[app]
+		if !known {
+			answer = ask(app)
+			answers[app] = answer
+		}
+		return answer
+	}
 }
 
 // planSite plans one domain, and says which bundle has to be staged for it.

@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +117,27 @@ func TestPlan(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An answer about a bundle takes a look at the disk, and ten bundles may be those of 100,000 sites.
+func TestPlan_AsksOnceAboutABundleOfManySites(t *testing.T) {
+	objects := []state.Object{&state.App{Name: "v1", SHA256: "11"}, &state.App{Name: "v2", SHA256: "22"}}
+	var domains []string
+	for i := range 10 {
+		domain := fmt.Sprintf("s%d.test", i)
+		domains = append(domains, domain)
+		objects = append(objects, &state.Secret{Name: "pair/" + domain},
+			&state.Site{Domain: domain, TLS: &state.SiteTLS{Type: state.TLSSelfSigned}, App: &state.SiteApp{Name: fmt.Sprintf("v%d", 1+i%2)}})
+	}
+	v := view(t, nil, nil, objects...)
+	asked := map[string]int{}
+	v.Staged = func(app *state.App) Staged { asked[app.Name]++; return Staged{Ready: true} }
+	if steps := Plan(v, domains); len(steps) != len(domains) {
+		t.Errorf("%d steps", len(steps))
+	}
+	if want := map[string]int{"v1": 1, "v2": 1}; !maps.Equal(asked, want) {
+		t.Errorf("asked %v, want %v", asked, want)
 	}
 }
 

@@ -2,7 +2,6 @@ package test
 
 import (
 	"archive/zip"
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -12,7 +11,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,23 +18,6 @@ import (
 	"statiko/api"
 	"statiko/test/cluster"
 )
-
-// peakMemory returns the most that the process had in memory so far, in bytes (VmHWM in /proc/<pid>/status).
-func peakMemory(n *cluster.Node) (int64, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", n.Cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
-			kB, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			return kB << 10, err
-		}
-	}
-	return 0, fmt.Errorf("no VmHWM: %w", lines.Err())
-}
 
 // A bundle of a gigabyte is uploaded, copied to all nodes and deployed without being in memory.
 func TestBundles_AGigabyte(t *testing.T) {
@@ -66,7 +47,7 @@ func TestBundles_AGigabyte(t *testing.T) {
 
 	before := map[*cluster.Node]int64{}
 	for _, n := range c.Nodes {
-		before[n], err = peakMemory(n)
+		_, before[n], err = n.Memory()
 		cluster.Must(t, err)
 	}
 	client := c.Nodes[0].API(t)
@@ -92,7 +73,7 @@ func TestBundles_AGigabyte(t *testing.T) {
 		if err != nil || sent != size || hex.EncodeToString(got.Sum(nil)) != hex.EncodeToString(sum.Sum(nil)) {
 			t.Errorf("%s serves %d bytes, %v", n.Name(), sent, err)
 		}
-		peak, err := peakMemory(n)
+		_, peak, err := n.Memory()
 		cluster.Must(t, err)
 		more := peak - before[n]
 		t.Logf("%s: %d MB more at its peak, %d MB before", n.Name(), more>>20, before[n]>>20)

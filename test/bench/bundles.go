@@ -15,35 +15,20 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"statiko/api"
+	"statiko/test/cluster"
 )
 
 // bundlesPart is the letter of this part.
 const bundlesPart = "k"
 
-// bundleSizes says how much of bundles is measured.
-type bundleSizes struct {
-	// large is the size of one large bundle in bytes, of noise that nothing compresses; uploads is how many there are.
-	large, uploads int
-	// deploys is how many times a site is switched.
-	deploys int
-}
-
-var (
-	fullBundles  = bundleSizes{large: 64 << 20, uploads: 7, deploys: 200}
-	quickBundles = bundleSizes{large: 8 << 20, uploads: 3, deploys: 40}
-)
-
 // measureBundles uploads bundles to a cluster whose nodes copy them from each other, and deploys to a site.
 func measureBundles(ctx context.Context, b *bench) (err error) {
-	nodes, _, end, err := b.startCluster(ctx, "bundles")
+	nodes, _, end, err := b.startCluster("bundles")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	size := fullBundles
-	if b.size.writtenSites == quickSizes.writtenSites {
-		size = quickBundles
-	}
+	size := b.size.bundles
 	if err := b.uploads(ctx, nodes, size); err != nil {
 		return err
 	}
@@ -136,7 +121,7 @@ func (b *bench) copyDurably(data []byte, name string) error {
 
 // unpackedOn waits until so many nodes can serve a bundle.
 func unpackedOn(ctx context.Context, n *node, name string, count int) error {
-	return poll(ctx, serveTimeout, 5*time.Millisecond, name+" is not on all nodes", func() error {
+	return cluster.PollEvery(ctx, 5*time.Millisecond, serveTimeout, name+" is not on all nodes", func() error {
 		apps, err := n.client.AppsOnNodes(ctx)
 		if err != nil {
 			return err
@@ -170,7 +155,7 @@ func (b *bench) deploys(ctx context.Context, nodes []*node, size bundleSizes) er
 		return err
 	}
 	for _, n := range nodes {
-		if err := (&prober{n.https()}).until(ctx, site{domain, "version-1"}, 5*time.Millisecond); err != nil {
+		if err := n.prober().until(ctx, site{domain, "version-1"}, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -183,7 +168,7 @@ func (b *bench) deploys(ctx context.Context, nodes []*node, size bundleSizes) er
 		}
 		all, inner := errgroup.WithContext(ctx)
 		for _, n := range nodes {
-			all.Go(func() error { return (&prober{n.https()}).until(inner, site{domain, version}, time.Millisecond) })
+			all.Go(func() error { return n.prober().until(inner, site{domain, version}, time.Millisecond) })
 		}
 		if err := all.Wait(); err != nil {
 			return err

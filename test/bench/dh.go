@@ -16,30 +16,13 @@ import (
 // dhPart is the letter of this measurement.
 const dhPart = "g"
 
-// dhSizes says how much is measured of the search for Diffie-Hellman parameters.
-type dhSizes struct {
-	// bits are the sizes of primes whose rates are measured, tests how many candidates of ours are tested each time.
-	bits  []int
-	tests map[int]int
-	// runs is how many whole searches are made at 1024 bits.
-	runs int
-}
-
-var (
-	fullDH  = dhSizes{bits: []int{1024, 2048, 4096}, tests: map[int]int{1024: 4000, 2048: 4000, 4096: 800}, runs: 30}
-	quickDH = dhSizes{bits: []int{1024, 2048}, tests: map[int]int{1024: 800, 2048: 800}, runs: 5}
-)
-
 // measureDH searches for safe primes as "openssl dhparam" does, which uses one processor: on one, and on all.
 //
 // How long one search takes is chance, so that few runs say little: the mean of 30 is right to 18 %. What a candidate
 // costs can be measured well, and how many candidates it takes on average is known: of those for which a sieve up to B
 // leaves k, one in k is a safe prime. The product is the mean time of a search.
 func measureDH(ctx context.Context, b *bench) error {
-	size := fullDH
-	if b.size.rounds < fullSizes.rounds {
-		size = quickDH
-	}
+	size := b.size.dh
 	openssl, missing := exec.LookPath("openssl")
 	if missing != nil {
 		openssl = ""

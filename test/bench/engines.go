@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"statiko/api"
+	"statiko/test/cluster"
 )
 
 // enginesPart measures both web servers with the same sites.
@@ -44,13 +45,13 @@ type engineRun struct {
 // measureEngines runs a node with each web server for each number of sites.
 func measureEngines(ctx context.Context, b *bench) error {
 	load := findLoad()
-	var runs []*engineRun
-	for _, count := range []int{b.size.few, b.size.between, b.size.many} {
-		for _, engine := range engineNames {
-			if engine == "nginx" && !haveNginx() {
-				b.add(row{Part: enginesPart, What: "not measured", Against: missingError{"nginx", "nginx"}.Error()})
-				continue
-			}
+	for _, engine := range engineNames {
+		if engine == "nginx" && !haveNginx() {
+			b.add(row{Part: enginesPart, What: "not measured", Against: missingError{"nginx", "nginx"}.Error()})
+			continue
+		}
+		var runs []*engineRun
+		for _, count := range b.size.engines {
 			r := &engineRun{engine: engine, sites: count}
 			if err := b.measureEngine(ctx, r, load); err != nil {
 				return fmt.Errorf("%s with %d sites: %w", engine, count, err)
@@ -59,9 +60,7 @@ func measureEngines(ctx context.Context, b *bench) error {
 				engine, count, r.first, r.more, r.before>>20, r.most>>20, r.handshakes, r.requests)
 			runs = append(runs, r)
 		}
-	}
-	for _, r := range runs {
-		b.add(r.rows(load.name)...)
+		b.add(engineRows(runs, load.name)...)
 	}
 	return nil
 }
@@ -73,18 +72,16 @@ func haveNginx() bool {
 
 // measureEngine measures one of them.
 func (b *bench) measureEngine(ctx context.Context, r *engineRun, load load) (err error) {
-	n, err := b.newNode(fmt.Sprintf("%s-%d", r.engine, r.sites))
+	// The folders of a run are closed to others, so workers run as whoever runs this.
+	n, err := b.newNode(fmt.Sprintf("%s-%d", r.engine, r.sites), "webserver="+r.engine, "nginx.user=root")
 	if err != nil {
 		return err
 	}
-	if err := n.useEngine(r.engine); err != nil {
+	defer func() { err = errors.Join(joinStop(err, n), os.RemoveAll(n.Dir)) }()
+	if err := n.start(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(joinStop(err, n), os.RemoveAll(n.dir)) }()
-	if err := n.startReady(ctx); err != nil {
-		return err
-	}
-	p := &prober{n.https()}
+	p := n.prober()
 	say("  %s, %d sites: restore", r.engine, r.sites)
 	sites, err := n.restoreRuled(ctx, r.sites)
 	if err != nil {
@@ -97,7 +94,7 @@ func (b *bench) measureEngine(ctx context.Context, r *engineRun, load load) (err
 		return err
 	}
 	began := time.Now()
-	if err := n.startReady(ctx); err != nil {
+	if err := n.start(ctx); err != nil {
 		return err
 	}
 	if err := p.until(ctx, sites[len(sites)-1], 20*time.Millisecond); err != nil {
@@ -110,7 +107,7 @@ func (b *bench) measureEngine(ctx context.Context, r *engineRun, load load) (err
 	if err := b.addToEngine(ctx, n, p, r); err != nil {
 		return err
 	}
-	if r.handshakes, err = handshakes(ctx, n.https(), sites, b.size.round); err != nil {
+	if r.handshakes, err = handshakes(ctx, n.Address(n.HTTPSPort), sites, b.size.round); err != nil {
 		return err
 	}
 	if _, err := n.client.CreateSite(ctx, api.SiteCreate{Domain: servedHost, App: &api.SiteApp{Name: "page"}}, api.Wait(applyWait)); err != nil {
@@ -119,7 +116,7 @@ func (b *bench) measureEngine(ctx context.Context, r *engineRun, load load) (err
 	if err := p.until(ctx, site{domain: servedHost}, 20*time.Millisecond); err != nil {
 		return err
 	}
-	url := fmt.Sprintf("https://%s:%d%s", servedHost, n.httpsPort, servedPath)
+	url := fmt.Sprintf("https://%s:%d%s", servedHost, n.HTTPSPort, servedPath)
 	requests, took, err := load.run(ctx, url, "", b.size.connections, b.size.round)
 	r.requests = float64(requests) / took.Seconds()
 	return err
@@ -151,36 +148,19 @@ func (b *bench) addToEngine(ctx context.Context, n *node, p *prober, r *engineRu
 	return err
 }
 
-// useEngine has the node, which is not started yet, use a web server.
-func (n *node) useEngine(engine string) error {
-	text, err := os.ReadFile(n.configFile)
-	if err != nil {
-		return err
-	}
-	// The folders of a run are closed to others, so workers run as whoever runs this.
-	next := strings.Replace(string(text), "webserver: builtin\n", "webserver: "+engine+"\nnginx:\n  user: root\n", 1)
-	return os.WriteFile(n.configFile, []byte(next), 0o600)
-}
-
 // restoreRuled puts sites into the state of which one in ten has a bundle with a manifest of its own, and a third of the
 // others one of ten bundles.
 func (n *node) restoreRuled(ctx context.Context, count int) ([]site, error) {
-	data, err := archive(map[string][]byte{"index.html": servedPage(), servedPath[1:]: servedPage()})
-	if err != nil {
-		return nil, err
-	}
+	data := cluster.Zip(map[string][]byte{"index.html": servedPage(), servedPath[1:]: servedPage()})
 	if err := n.client.UploadApp(ctx, "page", "zip", bytes.NewReader(data), nil); err != nil {
 		return nil, err
 	}
 	for i := range count / ruledShare {
-		data, err := archive(map[string][]byte{
+		data := cluster.Zip(map[string][]byte{
 			"index.html": page(fmt.Sprintf("ruled %d", i), 2<<10), "404.html": page("nothing here", 1<<10),
 			"_statiko.yaml": fmt.Appendf(nil, "page404: 404.html\nrules:\n  - prefix: /\n    options: {headers: {X-Frame-Options: DENY, X-Site: \"%d\"}}\n"+
 				"  - file: _images\n    options: {clientCaching: 4w}\n  - exact: /internal.json\n    options: {deny: true}\n", i),
 		})
-		if err != nil {
-			return nil, err
-		}
 		if err := n.client.UploadApp(ctx, fmt.Sprintf("ruled-%05d", i), "zip", bytes.NewReader(data), nil); err != nil {
 			return nil, err
 		}
@@ -240,10 +220,10 @@ func (n *node) restoreNaming(ctx context.Context, count int, app func(i int) str
 
 // shareOfMemory is what the node and its nginx have in memory, of what processes share each its part, in bytes.
 func (n *node) shareOfMemory() int64 {
-	pids := []string{strconv.Itoa(n.process.pid())}
+	pids := []string{strconv.Itoa(n.Cmd.Process.Pid)}
 	folders, _ := filepath.Glob("/proc/[0-9]*/cwd")
 	for _, f := range folders {
-		if at, err := os.Readlink(f); err == nil && at == filepath.Join(n.dir, "data", "nginx") {
+		if at, err := os.Readlink(f); err == nil && at == filepath.Join(n.Dir, "data", "nginx") {
 			pids = append(pids, filepath.Base(filepath.Dir(f)))
 		}
 	}
@@ -298,20 +278,29 @@ func handshakes(ctx context.Context, address string, sites []site, span time.Dur
 	return float64(done.Load()) / time.Since(began).Seconds(), nil
 }
 
-func (r *engineRun) rows(load string) []row {
-	with := fmt.Sprintf("%s, %d sites: ", r.engine, r.sites)
-	more := row{Part: enginesPart, What: with + "one more, POST to HTTPS, p50", Unit: "s", Ours: percentile(r.more, 50).Seconds(),
-		Growth: fmt.Sprintf("at most %s s", number(percentile(r.more, 100).Seconds()))}
-	memory := row{Part: enginesPart, What: with + "memory (PSS) at most while sites are added", Unit: "MB", Ours: float64(r.most) / megabyte}.
-		against("before", float64(r.before)/megabyte)
-	if r.sites >= fullSizes.many {
-		more = more.atMost(map[string]float64{"builtin": 1, "nginx": 3}[r.engine])
+// engineRows are the rows of one web server, by the numbers of sites.
+func engineRows(runs []*engineRun, load string) []row {
+	many := runs[len(runs)-1]
+	var counts []int
+	for _, r := range runs {
+		counts = append(counts, r.sites)
+	}
+	of := func(what, unit string, f func(*engineRun) float64) row {
+		return row{Part: enginesPart, What: fmt.Sprintf("%s, %d sites: %s", many.engine, many.sites, what), Unit: unit, Ours: f(many),
+			Growth: growth(counts, unit, func(i int) float64 { return f(runs[i]) })}
+	}
+	more := of("one more, POST to HTTPS, p50", "s", func(r *engineRun) float64 { return percentile(r.more, 50).Seconds() })
+	more.Growth += fmt.Sprintf("; at most %s s", number(percentile(many.more, 100).Seconds()))
+	memory := of("memory (PSS) at most while sites are added", "MB", func(r *engineRun) float64 { return float64(r.most) / megabyte }).
+		against("before", float64(many.before)/megabyte)
+	if many.sites >= targetSites {
+		more = more.atMost(map[string]float64{"builtin": 1, "nginx": 3}[many.engine])
 		memory = memory.target("ratio ≤ 1.3", memory.Ratio <= 1.3)
 	}
 	return []row{
-		{Part: enginesPart, What: with + "start to the last site's answer", Unit: "s", Ours: r.first.Seconds()},
+		of("start to the last site's answer", "s", func(r *engineRun) float64 { return r.first.Seconds() }),
 		more, memory,
-		{Part: enginesPart, What: with + "handshakes, each for another site", Unit: "a second", Ours: r.handshakes},
-		{Part: enginesPart, What: with + "10 kB file, 32 connections (" + load + ")", Unit: "requests/s", Ours: r.requests},
+		of("handshakes, each for another site", "a second", func(r *engineRun) float64 { return r.handshakes }),
+		of("10 kB file, 32 connections ("+load+")", "requests/s", func(r *engineRun) float64 { return r.requests }),
 	}
 }

@@ -15,11 +15,11 @@ func TestEngines_FillEveryRow(t *testing.T) {
 	}
 	b := newBench(t)
 	b.only = map[string]bool{enginesPart: true}
-	b.size.few, b.size.between, b.size.many = 4, 10, 20
+	b.size.engines = []int{4, 10, 20}
 	if err := b.measure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(b.rows) != 5*3*len(engineNames) {
+	if len(b.rows) != 5*len(engineNames) {
 		t.Errorf("%d rows", len(b.rows))
 	}
 	for _, r := range b.rows {

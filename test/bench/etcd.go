@@ -8,6 +8,7 @@ import (
 
 	"statiko/etcdclient"
 	"statiko/etcdstore"
+	"statiko/test/cluster"
 	"statiko/test/etcdtest"
 )
 
@@ -15,12 +16,12 @@ import (
 // process of its own and syncs its disk. What the reference does stands in etcd_raw.go.
 func measureEtcd(ctx context.Context, b *bench) error {
 	say("  start etcd (the first time, it is built)")
-	cluster, err := etcdtest.Launch(b.dir, etcdtest.Options{Durable: true})
+	server, err := etcdtest.Launch(b.dir, etcdtest.Options{Durable: true})
 	if err != nil {
 		return err
 	}
-	defer cluster.End()
-	e := &etcd{bench: b, size: b.size.etcd, endpoints: cluster.Endpoints()}
+	defer server.End()
+	e := &etcd{bench: b, size: b.size.etcd, endpoints: server.Endpoints()}
 	for _, m := range []struct {
 		about string
 		run   func(context.Context) error
@@ -29,10 +30,6 @@ func measureEtcd(ctx context.Context, b *bench) error {
 		{"many sites", e.measureBulk}, {"one site among many", e.measureFlat},
 	} {
 		if err := m.run(ctx); err != nil {
-			if ctx.Err() != nil {
-				// What a store says of a change that was cut off is of no interest then.
-				err = ctx.Err()
-			}
 			return fmt.Errorf("%s: %w", m.about, err)
 		}
 	}
@@ -85,7 +82,7 @@ func (e *etcd) open(ctx context.Context, prefix, node string) (*replica, error) 
 
 // healthy waits until the store takes changes, which is a moment after it has loaded.
 func (r *replica) healthy(ctx context.Context) error {
-	return poll(ctx, startTimeout, time.Millisecond, "the store does not take changes", func() error {
+	return cluster.PollEvery(ctx, time.Millisecond, startTimeout, "the store takes changes", func() error {
 		if h := r.Health(); !h.Healthy {
 			return errors.New(h.Reason)
 		}

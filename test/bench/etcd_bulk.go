@@ -26,41 +26,55 @@ func document(count int) (*state.Document, error) {
 
 func bulkDomain(i int) string { return fmt.Sprintf("site-%06d.example.test", i) }
 
-// measureBulk restores and loads many sites, beside puts and reads of the same keys.
-func (e *etcd) measureBulk(ctx context.Context) error {
-	if err := e.measureRestore(ctx); err != nil {
-		return err
-	}
-	if err := e.measureLoad(ctx); err != nil {
-		return err
-	}
-	return e.measureMemory(ctx)
+// Prefixes of as many sites: ours, and the reference's of each round, which is equally long.
+func bulkPrefix(count int) string     { return fmt.Sprintf("/%06d-of-ours", count) }
+func bulkRaw(count, round int) string { return fmt.Sprintf("/%06d-them-%02d", count, round) }
+
+// bulk is what was measured with a number of sites, in s and bytes.
+type bulk struct {
+	sites                                  int
+	restored, rawRestored, loaded, rawRead []float64
+	memory                                 float64
 }
 
-func (e *etcd) measureRestore(ctx context.Context) (err error) {
-	doc, err := document(e.size.many)
+// measureBulk restores and loads sites, few to many, beside puts and reads of the same keys.
+func (e *etcd) measureBulk(ctx context.Context) error {
+	var all []*bulk
+	for _, count := range e.size.counts {
+		b := &bulk{sites: count}
+		for _, measure := range []func(context.Context, *bulk) error{e.measureRestore, e.measureLoad, e.measureMemory} {
+			if err := measure(ctx, b); err != nil {
+				return fmt.Errorf("%d sites: %w", count, err)
+			}
+		}
+		all = append(all, b)
+	}
+	e.add(e.bulkRows(all)...)
+	return nil
+}
+
+func (e *etcd) measureRestore(ctx context.Context, b *bulk) (err error) {
+	doc, err := document(b.sites)
 	if err != nil {
 		return err
 	}
-	a, err := e.openHealthy(ctx, manyPrefix, "a")
+	a, err := e.openHealthy(ctx, bulkPrefix(b.sites), "a")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	var ours, theirs []float64
 	for i := range e.size.bulks {
 		took, err := stopwatch(func() error { return a.restore(ctx, doc) })
 		if err != nil {
 			return err
 		}
-		ours = append(ours, took.Seconds())
-		if took, err = e.rawRestore(ctx, fmt.Sprintf("/many-them-%02d", i), doc); err != nil {
+		b.restored = append(b.restored, took.Seconds())
+		if took, err = e.rawRestore(ctx, bulkRaw(b.sites, i), doc); err != nil {
 			return err
 		}
-		theirs = append(theirs, took.Seconds())
-		say("  restore: ours %s s, raw %s s", number(ours[i]), number(theirs[i]))
+		b.rawRestored = append(b.rawRestored, took.Seconds())
+		say("  restore of %d sites: ours %s s, raw %s s", b.sites, number(b.restored[i]), number(b.rawRestored[i]))
 	}
-	e.add(e.bulkRow("restore", "raw puts", ours, theirs))
 	return nil
 }
 
@@ -94,11 +108,10 @@ func (e *etcd) rawRestore(ctx context.Context, prefix string, doc *state.Documen
 	return stopwatch(func() error { return r.putAll(ctx, pairs) })
 }
 
-func (e *etcd) measureLoad(ctx context.Context) error {
-	var ours, theirs []float64
+func (e *etcd) measureLoad(ctx context.Context, b *bulk) error {
 	for i := range e.size.bulks {
 		var store *replica
-		took, err := stopwatch(func() (err error) { store, err = e.open(ctx, manyPrefix, "b"); return err })
+		took, err := stopwatch(func() (err error) { store, err = e.open(ctx, bulkPrefix(b.sites), "b"); return err })
 		if err != nil {
 			return err
 		}
@@ -106,21 +119,20 @@ func (e *etcd) measureLoad(ctx context.Context) error {
 		if err := store.close(); err != nil {
 			return err
 		}
-		if sites != e.size.many {
-			return fmt.Errorf("loaded %d sites of %d", sites, e.size.many)
+		if sites != b.sites {
+			return fmt.Errorf("loaded %d sites", sites)
 		}
-		ours = append(ours, took.Seconds())
+		b.loaded = append(b.loaded, took.Seconds())
 		count := 0
-		if took, err = stopwatch(func() (err error) { count, err = e.rawLoad(ctx, fmt.Sprintf("/many-them-%02d", i)); return err }); err != nil {
+		if took, err = stopwatch(func() (err error) { count, err = e.rawLoad(ctx, bulkRaw(b.sites, i)); return err }); err != nil {
 			return err
 		}
 		if count != 3*sites { // The site and its two names.
 			return fmt.Errorf("the raw client read %d keys of %d", count, 3*sites)
 		}
-		theirs = append(theirs, took.Seconds())
-		say("  load: ours %s s, raw %s s", number(ours[i]), number(theirs[i]))
+		b.rawRead = append(b.rawRead, took.Seconds())
+		say("  load of %d sites: ours %s s, raw %s s", b.sites, number(b.loaded[i]), number(b.rawRead[i]))
 	}
-	e.add(e.bulkRow("load", "raw range in pages", ours, theirs))
 	return nil
 }
 
@@ -133,26 +145,35 @@ func (e *etcd) rawLoad(ctx context.Context, prefix string) (count int, err error
 	return r.readAll(ctx)
 }
 
-func (e *etcd) bulkRow(what, reference string, ours, theirs []float64) row {
-	r := row{Part: etcdPart, What: fmt.Sprintf("etcd: %s of %d sites", what, e.size.many), Unit: "s", Ours: median(ours), Growth: spread(ours)}.
-		against(reference, median(theirs))
-	r.Ratio = median(ratios(ours, theirs))
-	return r.ratioAtMost(3)
-}
-
 // measureMemory compares the heap before and after a store has loaded.
-func (e *etcd) measureMemory(ctx context.Context) (err error) {
+func (e *etcd) measureMemory(ctx context.Context, b *bulk) (err error) {
 	before := heap()
-	store, err := e.open(ctx, manyPrefix, "b")
+	store, err := e.open(ctx, bulkPrefix(b.sites), "b")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
-	grown := float64(heap()) - float64(before)
+	b.memory = float64(heap()) - float64(before)
 	runtime.KeepAlive(store)
-	e.add(row{Part: etcdPart, What: fmt.Sprintf("etcd: memory of a replica of %d sites, for each", e.size.many), Unit: "bytes",
-		Ours: grown / float64(e.size.many), Growth: fmt.Sprintf("all together %s MB", number(grown/1e6))})
 	return nil
+}
+
+func (e *etcd) bulkRows(all []*bulk) []row {
+	many := all[len(all)-1]
+	timed := func(what, reference string, ours, theirs func(*bulk) []float64) row {
+		r := row{Part: etcdPart, What: fmt.Sprintf("etcd: %s of %d sites", what, many.sites), Unit: "s", Ours: median(ours(many))}.
+			against(reference, median(theirs(many)))
+		r.Ratio = median(ratios(ours(many), theirs(many)))
+		r.Growth = growth(e.size.counts, "s", func(i int) float64 { return median(ours(all[i])) }) + "; " + spread(ours(many))
+		return r.ratioAtMost(3)
+	}
+	return []row{
+		timed("restore", "raw puts", func(b *bulk) []float64 { return b.restored }, func(b *bulk) []float64 { return b.rawRestored }),
+		timed("load", "raw range in pages", func(b *bulk) []float64 { return b.loaded }, func(b *bulk) []float64 { return b.rawRead }),
+		{Part: etcdPart, What: fmt.Sprintf("etcd: memory of a replica of %d sites, for each", many.sites), Unit: "bytes",
+			Ours:   many.memory / float64(many.sites),
+			Growth: "all together " + growth(e.size.counts, "MB", func(i int) float64 { return all[i].memory / megabyte })},
+	}
 }
 
 // heap returns what is reachable, in bytes.
@@ -165,30 +186,25 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// measureFlat changes one site after the other, among many and among few.
+// measureFlat changes one site after the other, among few to many, in the states that were restored.
 func (e *etcd) measureFlat(ctx context.Context) (err error) {
-	many, err := e.openHealthy(ctx, manyPrefix, "a")
+	var each []timed
+	for _, count := range e.size.counts {
+		store, openErr := e.openHealthy(ctx, bulkPrefix(count), "a")
+		if openErr != nil {
+			return openErr
+		}
+		defer func() { err = errors.Join(err, store.close()) }()
+		each = append(each, changeOne(store, count))
+	}
+	t, err := e.alternate(ctx, each...)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, many.close()) }()
-	few, err := e.openHealthy(ctx, fewPrefix, "a")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, few.close()) }()
-	doc, err := document(e.size.few)
-	if err != nil {
-		return err
-	}
-	if err := few.restore(ctx, doc); err != nil {
-		return err
-	}
-	t, err := e.alternate(ctx, changeOne(many, e.size.many), changeOne(few, e.size.few))
-	if err != nil {
-		return err
-	}
-	e.add(t.row(fmt.Sprintf("etcd: one changed site among %d", e.size.many), fmt.Sprintf("%d sites", e.size.few)).ratioAtMost(1.2))
+	few, many := 0, len(each)-1
+	r := t.row(many, few, fmt.Sprintf("etcd: one changed site among %d", e.size.counts[many]), fmt.Sprintf("%d sites", e.size.counts[few]))
+	r.Growth = growth(e.size.counts, "ms", func(i int) float64 { return t.percentile(i, 50) }) + "; " + r.Growth
+	e.add(r.ratioAtMost(1.2))
 	return nil
 }
 

@@ -4,87 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"statiko/config"
 	"statiko/state"
-	"statiko/test/etcdtest"
 )
 
 // nodesPart is the letter of this part.
 const nodesPart = "h"
 
-// clusterNodes is how many nodes the cluster has.
-const clusterNodes = 3
-
-// startCluster starts etcd and nodes that share it. End stops them all.
-func (b *bench) startCluster(ctx context.Context, name string) (nodes []*node, common *shared, end func() error, err error) {
-	say("  start etcd (the first time, it is built) and %d nodes", clusterNodes)
-	dir := filepath.Join(b.dir, name)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, nil, nil, err
-	}
-	cluster, err := etcdtest.Launch(dir, etcdtest.Options{Durable: true})
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	end = func() (err error) {
-		for _, n := range nodes {
-			err = joinStop(err, n)
-		}
-		cluster.End()
-		return err
-	}
-	common = &shared{Endpoints: cluster.Endpoints(), Prefix: "/statiko", key: config.NewEncryptionKey(), psk: config.NewPSK()}
-	for i := range clusterNodes {
-		n, err := b.newNodeOf(common, fmt.Sprintf("%s-%d", name, i+1))
-		if err == nil {
-			nodes = append(nodes, n)
-			err = n.startReady(ctx)
-		}
-		if err != nil {
-			return nil, nil, nil, errors.Join(err, end())
-		}
-	}
-	for _, n := range nodes {
-		if err := n.sees(ctx, clusterNodes); err != nil {
-			return nil, nil, nil, errors.Join(err, end())
-		}
-	}
-	return nodes, common, end, nil
-}
-
-// sees waits until the node knows that so many nodes are up.
-func (n *node) sees(ctx context.Context, count int) error {
-	return poll(ctx, startTimeout, 10*time.Millisecond, "not all nodes are up", func() error {
-		members, err := n.client.Nodes(ctx)
-		up := 0
-		for _, m := range members {
-			if m.Up {
-				up++
-			}
-		}
-		if err == nil && up != count {
-			err = fmt.Errorf("%d of %d are up", up, count)
-		}
-		return err
-	})
-}
-
 // measureNodes has a cluster of the real program make certificates for sites that were restored without any, and
 // serve them from each node.
 func measureNodes(ctx context.Context, b *bench) (err error) {
-	nodes, common, end, err := b.startCluster(ctx, "cluster")
+	nodes, server, end, err := b.startCluster("cluster")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	e := &etcd{bench: b, endpoints: common.Endpoints}
-	observer, err := e.openHealthy(ctx, common.Prefix, "observer")
+	e := &etcd{bench: b, endpoints: server.Endpoints()}
+	observer, err := e.openHealthy(ctx, "/statiko", "observer")
 	if err != nil {
 		return err
 	}
@@ -120,7 +59,7 @@ func (b *bench) certify(ctx context.Context, nodes []*node, observer *replica) e
 	all, inner := errgroup.WithContext(ctx)
 	for _, n := range nodes {
 		all.Go(func() error {
-			p := &prober{n.https()}
+			p := n.prober()
 			if err := p.until(inner, sites[len(sites)-1], 20*time.Millisecond); err != nil {
 				return err
 			}

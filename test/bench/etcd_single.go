@@ -11,11 +11,10 @@ import (
 	"statiko/state"
 )
 
-// Prefixes of keys. Ours and the reference's are equally long, as are those of many and few.
+// Prefixes of keys. Ours and the reference's are equally long.
 const (
 	singlePrefix, singleRaw   = "/single-ours", "/single-them"
 	writersPrefix, writersRaw = "/writer-ours", "/writer-them"
-	manyPrefix, fewPrefix     = "/many-of-ours", "/fews-of-ours"
 )
 
 // newSite returns a site that is added, in its stored form.
@@ -27,56 +26,39 @@ func (r *replica) put(ctx context.Context, s *state.Site) (int64, error) {
 	return r.Update(ctx, func(d *state.Draft) error { return d.Put(s) })
 }
 
-// turns are the times of two things that alternate, by round.
-type turns struct{ ours, theirs [][]time.Duration }
-
 // timed does something for the i-th time and returns how long it took.
 type timed func(ctx context.Context, i int) (time.Duration, error)
 
-// alternate has ours and theirs take turns, after one turn that does not count.
-func (e *etcd) alternate(ctx context.Context, ours, theirs timed) (turns, error) {
-	var t turns
+// alternate has things take turns, after one turn that does not count.
+func (e *etcd) alternate(ctx context.Context, things ...timed) (turns, error) {
+	t := make(turns, len(things))
 	each := max(1, e.size.turns/e.size.rounds)
 	for i := -1; i < e.size.rounds*each; i++ {
-		a, err := ours(ctx, i+1)
-		if err != nil {
-			return t, err
+		for k, do := range things {
+			took, err := do(ctx, i+1)
+			if err != nil {
+				return t, err
+			}
+			if i < 0 {
+				continue
+			}
+			if i%each == 0 {
+				t[k] = append(t[k], nil)
+			}
+			last := len(t[k]) - 1
+			t[k][last] = append(t[k][last], took)
 		}
-		b, err := theirs(ctx, i+1)
-		if err != nil {
-			return t, err
-		}
-		if i < 0 {
-			continue
-		}
-		if i%each == 0 {
-			t.ours, t.theirs = append(t.ours, nil), append(t.theirs, nil)
-		}
-		last := len(t.ours) - 1
-		t.ours[last], t.theirs[last] = append(t.ours[last], a), append(t.theirs[last], b)
 	}
 	return t, nil
 }
 
-// row compares the medians.
-func (t turns) row(what, reference string) row {
-	p := func(rounds [][]time.Duration, percent float64) (all float64, each []float64) {
-		var flat []time.Duration
-		for _, r := range rounds {
-			flat = append(flat, r...)
-			each = append(each, milliseconds(percentile(r, percent)))
-		}
-		return milliseconds(percentile(flat, percent)), each
-	}
-	ours, oursEach := p(t.ours, 50)
-	theirs, theirsEach := p(t.theirs, 50)
-	ours99, _ := p(t.ours, 99)
-	theirs99, _ := p(t.theirs, 99)
-	r := row{Part: etcdPart, What: what + ", p50", Unit: "ms", Ours: ours}.against(reference, theirs)
-	each := ratios(oursEach, theirsEach)
+// row compares the medians of one with those of another.
+func (t turns) row(ours, theirs int, what, reference string) row {
+	r := row{Part: etcdPart, What: what + ", p50", Unit: "ms", Ours: t.percentile(ours, 50)}.against(reference, t.percentile(theirs, 50))
+	each := ratios(t.p50(ours), t.p50(theirs))
 	r.Ratio = median(each)
 	r.Growth = fmt.Sprintf("ratios: %s to %s; p99 %s ms, reference %s", number(percentile(each, 0)), number(percentile(each, 100)),
-		number(ours99), number(theirs99))
+		number(t.percentile(ours, 99)), number(t.percentile(theirs, 99)))
 	return r
 }
 
@@ -86,13 +68,6 @@ func (r row) ratioAtMost(limit float64) row {
 		return r
 	}
 	return r.target("ratio ≤ "+number(limit), r.Ratio <= limit)
-}
-
-// stopwatch times f.
-func stopwatch(f func() error) (time.Duration, error) {
-	began := time.Now()
-	err := f()
-	return time.Since(began), err
 }
 
 // measureSingle times one update after the other: on the node that makes it, and until another has it.
@@ -128,7 +103,7 @@ func (e *etcd) measureSingle(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e.add(put.row("etcd: one update", "raw put").ratioAtMost(2), txn.row("… against a transaction of the same keys", "raw transaction"))
+	e.add(put.row(0, 1, "etcd: one update", "raw put").ratioAtMost(2), txn.row(0, 1, "… against a transaction of the same keys", "raw transaction"))
 	return e.measurePropagation(ctx, a, r)
 }
 
@@ -206,7 +181,7 @@ func (e *etcd) measurePropagation(ctx context.Context, a *replica, r *raw) (err 
 	if err != nil {
 		return err
 	}
-	e.add(t.row("etcd: update on one node to the snapshot of another", "raw put to watch").ratioAtMost(2))
+	e.add(t.row(0, 1, "etcd: update on one node to the snapshot of another", "raw put to watch").ratioAtMost(2))
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 	"statiko/test/etcdtest"
 )
 
-var tinyEtcd = etcdSizes{turns: 4, rounds: 2, writers: []int{1, 3}, round: 50 * time.Millisecond, few: 3, many: 250, bulks: 2, certified: 5}
+var tinyEtcd = etcdSizes{turns: 4, rounds: 2, writers: []int{1, 3}, round: 50 * time.Millisecond, counts: []int{3, 20, 250}, bulks: 2, certified: 5}
 
 func TestMeasureEtcd_FillsEveryRow(t *testing.T) {
 	t.Parallel()
@@ -28,6 +28,13 @@ func TestMeasureEtcd_FillsEveryRow(t *testing.T) {
 		// So few sites take less memory than what varies anyway.
 		if memory := strings.Contains(r.What, "memory"); !memory && (r.Ours <= 0 || r.Reference <= 0 || r.Ratio <= 0) {
 			t.Errorf("%s: %v %s, reference %v, ratio %v", r.What, r.Ours, r.Unit, r.Reference, r.Ratio)
+		}
+	}
+	for _, what := range []string{"restore", "load", "memory", "one changed site"} {
+		if !slices.ContainsFunc(b.rows, func(r row) bool {
+			return strings.HasPrefix(r.What, "etcd: "+what) && strings.Contains(r.Growth, "3: ") && strings.Contains(r.Growth, ", 250: ")
+		}) {
+			t.Errorf("no row says how %s grows: %+v", what, b.rows)
 		}
 	}
 	if len(b.rows) != 9 {
@@ -156,11 +163,11 @@ func TestRaw_SaysWhenItsTransactionIsRefused(t *testing.T) {
 
 func TestMeasureEtcd_EndsWhenCancelled(t *testing.T) {
 	t.Parallel()
-	b := &bench{size: sizes{etcd: fullEtcd}, dir: t.TempDir()}
+	b := &bench{size: sizes{etcd: fullSizes.etcd}, dir: t.TempDir(), only: map[string]bool{etcdPart: true}}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	began := time.Now()
-	if err := measureEtcd(ctx, b); !errors.Is(err, context.DeadlineExceeded) {
+	if err := b.measure(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the error is %v, want that of the context", err)
 	}
 	if took := time.Since(began); took > startTimeout {
@@ -178,7 +185,7 @@ func TestAlternate_RatioOfEachRoundAndFirstTurnsNotCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := got.row("x", "y")
+	r := got.row(0, 1, "x", "y")
 	if r.Ratio != 2.5 || r.Ours != 2 || r.Reference != 1 {
 		t.Errorf("ratio %v, ours %v, reference %v", r.Ratio, r.Ours, r.Reference)
 	}

@@ -51,6 +51,13 @@ func TestMedianAndRatios(t *testing.T) {
 	}
 }
 
+func TestGrowth_SaysEachSize(t *testing.T) {
+	t.Parallel()
+	if got, want := growth([]int{100, 1000}, "ms", func(i int) float64 { return []float64{1.234, 0.5}[i] }), "100: 1.23, 1000: 0.5 ms"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestParseWrk(t *testing.T) {
 	t.Parallel()
 	const good = "Running 2s test @ https://localhost:1/\n  2 threads and 32 connections\n" +

@@ -57,9 +57,10 @@ var measurements = [...]measurement{
 
 // bench is one run of the program.
 type bench struct {
-	size   sizes
-	only   map[string]bool
-	binary string
+	size sizes
+	only map[string]bool
+	// bin is the folder of the built programs.
+	bin string
 	// dir is the temporary folder of this run; everything that runs keeps its files below it.
 	dir  string
 	rows []row
@@ -97,8 +98,8 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	b.binary = filepath.Join(root, "bin", "statiko")
-	if _, err := os.Stat(b.binary); err != nil {
+	b.bin = filepath.Join(root, "bin")
+	if _, err := os.Stat(filepath.Join(b.bin, "statiko")); err != nil {
 		return fmt.Errorf("the program is not built: run \"make build\" first: %w", err)
 	}
 	if b.dir, err = os.MkdirTemp(*dir, "statiko-bench-"); err != nil {
@@ -133,6 +134,15 @@ func (b *bench) choose(only string) error {
 
 // measure runs what was chosen, in an order that leaves the machine quiet for each.
 func (b *bench) measure(ctx context.Context) error {
+	err := b.measureChosen(ctx)
+	if err != nil && ctx.Err() != nil {
+		// What stores and nodes say of being cut off is of no interest then. A signal from the terminal reaches nodes twice.
+		return ctx.Err()
+	}
+	return err
+}
+
+func (b *bench) measureChosen(ctx context.Context) error {
 	for _, m := range measurements {
 		if m.run == nil || !b.wants(m.letter) {
 			continue

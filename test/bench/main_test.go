@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -12,22 +13,24 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"statiko/test/cluster"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // tiny is as little as shows that everything is measured.
 var tiny = sizes{
-	writers: 2, writtenSites: 6, few: 4, between: 5, many: 12, adds: 2, changes: 3,
-	settle: time.Millisecond, rounds: 2, round: time.Second, connections: 4,
+	writers: 2, writtenSites: 6, counts: []int{4, 5, 12}, adds: 2, changes: 3,
+	settle: time.Millisecond, rounds: 2, round: time.Second, connections: 4, object: 48 << 20,
 }
 
 // newBench builds the program and returns a run that measures little.
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{size: tiny, dir: t.TempDir(), only: map[string]bool{}}
-	b.binary = filepath.Join(b.dir, "statiko")
-	if out, err := exec.Command("go", "build", "-o", b.binary, "statiko/cmd/node").CombinedOutput(); err != nil {
+	b.bin = b.dir
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(b.bin, "statiko"), "statiko/cmd/node").CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, out)
 	}
 	return b
@@ -44,6 +47,9 @@ func TestMeasure_RealProgramFillsEveryRow(t *testing.T) {
 		parts[r.Part]++
 		if r.Ours <= 0 {
 			t.Errorf("%s: measured %v %s", r.What, r.Ours, r.Unit)
+		}
+		if r.Part != "a" && !(strings.Contains(r.Growth, "4: ") && strings.Contains(r.Growth, ", 5: ") && strings.Contains(r.Growth, ", 12: ")) {
+			t.Errorf("%s: how it grows is %q", r.What, r.Growth)
 		}
 		if r.Part != "a" && (r.Reference <= 0 || r.Ratio <= 0) {
 			t.Errorf("%s: reference %v, ratio %v", r.What, r.Reference, r.Ratio)
@@ -63,7 +69,7 @@ func TestMeasure_EndsItsProcessesWhenCancelledMidway(t *testing.T) {
 	}
 	func() {
 		defer func() { err = joinStop(err, n) }()
-		if err = n.startReady(ctx); err != nil {
+		if err = n.start(ctx); err != nil {
 			return
 		}
 		cancel()
@@ -72,21 +78,23 @@ func TestMeasure_EndsItsProcessesWhenCancelledMidway(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v, want that of the context", err)
 	}
-	if err := syscall.Kill(n.process.pid(), 0); !errors.Is(err, syscall.ESRCH) {
+	if err := syscall.Kill(n.Cmd.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("the process is still there: %v", err)
 	}
 }
 
-func TestReady_SaysWhyTheProgramEnded(t *testing.T) {
+func TestStart_SaysWhyTheProgramEnded(t *testing.T) {
 	b := newBench(t)
 	n, err := b.newNode("broken")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.configFile += ".missing"
+	if err := os.Remove(n.ConfigFile()); err != nil {
+		t.Fatal(err)
+	}
 	began := time.Now()
-	err = n.startReady(t.Context())
-	if err == nil || !strings.Contains(err.Error(), ".missing") {
+	err = n.start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), n.ConfigFile()) {
 		t.Errorf("the error is %v, want one that names the file", err)
 	}
 	if took := time.Since(began); took > startTimeout/2 {
@@ -106,18 +114,16 @@ func TestRun_RefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestProcessorTime_SeesChildrenOfTheGroup(t *testing.T) {
+func TestProcessorTime_SeesChildren(t *testing.T) {
 	t.Parallel()
-	p, err := start("busy", t.TempDir(), nil, "sh", "-c", "(while :; do :; done) & wait")
+	dir := t.TempDir()
+	p, err := cluster.StartProcess(dir, filepath.Join(dir, "log"), cluster.CleanEnv(), "sh", "-c", "trap 'kill $!' TERM; (while :; do :; done) & wait")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-p.pid(), syscall.SIGKILL)
-		<-p.done
-	})
-	if err := poll(t.Context(), 10*time.Second, 10*time.Millisecond, "no time of the child", func() error {
-		if used := p.processorTime(); used < 50*time.Millisecond {
+	t.Cleanup(p.Terminate)
+	if err := cluster.Poll(10*time.Second, "time of the child", func() error {
+		if used := processorTime(p); used < 50*time.Millisecond {
 			return fmt.Errorf("%s so far", used)
 		}
 		return nil

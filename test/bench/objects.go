@@ -31,10 +31,7 @@ type objects struct {
 // measureObjects stores and reads an archive through the repository, and does the same with the library that it uses: parts
 // of the same size, as many at once. The server is on this machine and shares its processors and disk with both.
 func measureObjects(ctx context.Context, b *bench) (err error) {
-	size := int64(256 << 20)
-	if b.size.rounds < fullSizes.rounds {
-		size = 48 << 20
-	}
+	size := b.size.object
 	server, err := objecttest.LaunchS3(b.dir, objecttest.Pair{})
 	if err != nil {
 		return err
@@ -94,17 +91,11 @@ func measureObjects(ctx context.Context, b *bench) (err error) {
 	return nil
 }
 
-func timing(f func() error) (time.Duration, error) {
-	began := time.Now()
-	err := f()
-	return time.Since(began), err
-}
-
 func (o *objects) create(ctx context.Context) (time.Duration, error) {
 	if err := o.repository.Remove(ctx, "ours"); err != nil && !errors.Is(err, bundle.ErrNotFound) {
 		return 0, err
 	}
-	return timing(func() error { return o.repository.Create(ctx, "ours", o.upload, bundle.Meta{Type: "tar"}) })
+	return stopwatch(func() error { return o.repository.Create(ctx, "ours", o.upload, bundle.Meta{Type: "tar"}) })
 }
 
 func (o *objects) put(ctx context.Context) (time.Duration, error) {
@@ -116,14 +107,14 @@ func (o *objects) put(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	defer file.Close()
-	return timing(func() error {
+	return stopwatch(func() error {
 		_, err := o.raw.PutObject(ctx, o.bucket, "them", file, o.upload.Size, minio.PutObjectOptions{PartSize: 16 << 20, NumThreads: 4})
 		return err
 	})
 }
 
 func (o *objects) open(ctx context.Context) (time.Duration, error) {
-	return timing(func() error {
+	return stopwatch(func() error {
 		body, _, err := o.repository.Open(ctx, "ours", 0)
 		if err != nil {
 			return err
@@ -134,7 +125,7 @@ func (o *objects) open(ctx context.Context) (time.Duration, error) {
 }
 
 func (o *objects) get(ctx context.Context) (time.Duration, error) {
-	return timing(func() error {
+	return stopwatch(func() error {
 		body, err := o.raw.GetObject(ctx, o.bucket, "them", minio.GetObjectOptions{})
 		if err != nil {
 			return err

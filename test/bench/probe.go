@@ -10,15 +10,19 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
+
+	"statiko/test/cluster"
 )
 
 // prober asks sites over TLS as visitors do. The handshakes are the cheapest that the server offers, because the
 // prober runs on the machine that is measured.
 type prober struct{ address string }
+
+func (n *node) prober() *prober { return &prober{n.Address(n.HTTPSPort)} }
 
 // site is one that must be served.
 type site struct {
@@ -72,7 +76,7 @@ func (p *prober) ask(ctx context.Context, s site) error {
 
 // until asks again and again. Each try costs the node a handshake, so the pauses are as long as the figure allows.
 func (p *prober) until(ctx context.Context, s site, pause time.Duration) error {
-	return poll(ctx, serveTimeout, pause, s.domain+" is not served", func() error { return p.ask(ctx, s) })
+	return cluster.PollEvery(ctx, pause, serveTimeout, s.domain+" is not served", func() error { return p.ask(ctx, s) })
 }
 
 // probers is how many connections askAll has at a time.
@@ -126,20 +130,12 @@ func (p *prober) askAll(ctx context.Context, sites []site) error {
 	return ctx.Err()
 }
 
-// ownProcessorTime is what this process has used, to tell what measuring cost.
-func ownProcessorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // listening waits until the address accepts connections.
-func listening(ctx context.Context, p *process, address string) error {
-	return poll(ctx, startTimeout, 5*time.Millisecond, p.name+" does not accept connections on "+address, func() error {
-		if err := p.ended(); err != nil {
-			return final{err}
+func listening(ctx context.Context, p *cluster.Process, address string) error {
+	what := filepath.Base(p.Cmd.Path) + " accepts connections on " + address
+	return cluster.PollEvery(ctx, 5*time.Millisecond, startTimeout, what, func() error {
+		if !p.Running() {
+			return cluster.NoUse(fmt.Errorf("it ended: %w\n%s", p.Err, p.Tail()))
 		}
 		c, err := net.DialTimeout("tcp4", address, time.Second)
 		if err == nil {

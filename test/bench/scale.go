@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -23,17 +22,10 @@ type scaled struct {
 	adds                                    []time.Duration
 }
 
-// joinStop stops the node, whatever happened.
-func joinStop(err error, n *node) error { return errors.Join(err, n.stop()) }
-
 // measureScale looks at nodes with few and with many sites.
 func measureScale(ctx context.Context, b *bench) (err error) {
-	counts := []int{b.size.few, b.size.many}
-	if b.wants("d") {
-		counts = []int{b.size.few, b.size.between, b.size.many}
-	}
 	var all []*scaled
-	for _, count := range counts {
+	for _, count := range b.size.counts {
 		n, openErr := b.newNode(fmt.Sprintf("sites-%d", count))
 		if openErr != nil {
 			return openErr
@@ -47,7 +39,7 @@ func measureScale(ctx context.Context, b *bench) (err error) {
 		all = append(all, s)
 	}
 	if b.wants("b") {
-		b.add(startRows(all[0], all[len(all)-1])...)
+		b.add(startRows(all)...)
 	}
 	if b.wants("d") {
 		return b.measureChanges(ctx, all)
@@ -57,7 +49,7 @@ func measureScale(ctx context.Context, b *bench) (err error) {
 
 // measureSites fills one node, starts it anew and adds to it.
 func (b *bench) measureSites(ctx context.Context, s *scaled) (err error) {
-	p := &prober{s.node.https()}
+	p := s.node.prober()
 	if s.served, err = b.fill(ctx, s.node, p, s); err != nil || !b.wants("b") {
 		return err
 	}
@@ -77,7 +69,7 @@ func (b *bench) measureSites(ctx context.Context, s *scaled) (err error) {
 
 // fill starts the node and gives it the sites, with certificates.
 func (b *bench) fill(ctx context.Context, n *node, p *prober, s *scaled) ([]site, error) {
-	if err := n.startReady(ctx); err != nil {
+	if err := n.start(ctx); err != nil {
 		return nil, err
 	}
 	say("  %d sites: restore, certificates, all served", s.sites)
@@ -104,7 +96,7 @@ func (b *bench) restart(ctx context.Context, n *node, p *prober, s *scaled) erro
 		return err
 	}
 	began := time.Now()
-	if err := n.startReady(ctx); err != nil {
+	if err := n.start(ctx); err != nil {
 		return err
 	}
 	s.answers = time.Since(began)
@@ -120,10 +112,10 @@ func (b *bench) restart(ctx context.Context, n *node, p *prober, s *scaled) erro
 	}
 	asking := ownProcessorTime()
 	began = time.Now()
-	if err := n.startReady(ctx); err != nil {
+	if err := n.start(ctx); err != nil {
 		return err
 	}
-	if err := listening(ctx, n.process, n.https()); err != nil {
+	if err := listening(ctx, n.Process, n.Address(n.HTTPSPort)); err != nil {
 		return err
 	}
 	if err := p.askAll(ctx, s.served); err != nil {
@@ -131,52 +123,11 @@ func (b *bench) restart(ctx context.Context, n *node, p *prober, s *scaled) erro
 	}
 	s.serves = time.Since(began)
 	s.asking = ownProcessorTime() - asking
-	s.nodeTime = n.process.processorTime()
+	s.nodeTime = processorTime(n.Process)
 	if err := rest(ctx, b.size.settle); err != nil {
 		return err
 	}
 	var err error
-	s.settled, s.peak, err = n.process.memory()
+	s.settled, s.peak, err = n.Memory()
 	return err
-}
-
-// Targets with many sites.
-const (
-	targetServe   = 10  // s
-	targetMemory  = 300 // MB
-	targetOneMore = 100 // ms
-	megabyte      = 1e6
-)
-
-func startRows(few, many *scaled) []row {
-	name := fmt.Sprintf("%d sites", few.sites)
-	with := fmt.Sprintf(", %d sites", many.sites)
-	beside := func(what, unit string, f func(*scaled) float64) row {
-		r := row{Part: "b", What: what + with, Unit: unit, Ours: f(many)}.against(name, f(few))
-		r.Growth = fmt.Sprintf("%s %s a site more", number((f(many)-f(few))/float64(many.sites-few.sites)*1000), thousandth(unit))
-		return r
-	}
-	serves := beside("start to all hosts answered", "s", func(s *scaled) float64 { return s.serves.Seconds() }).atMost(targetServe)
-	serves.Growth += fmt.Sprintf("; processor time: node %s s, asking %s s", number(many.nodeTime.Seconds()), number(many.asking.Seconds()))
-	one := func(p float64) row {
-		r := beside(fmt.Sprintf("one site more, POST to HTTPS, p%.0f", p), "ms", func(s *scaled) float64 { return milliseconds(percentile(s.adds, p)) })
-		r.Growth = ""
-		return r.atMost(targetOneMore)
-	}
-	rate := row{Part: "b", What: "restore without certificates to all served" + with, Unit: "sites/s",
-		Ours: float64(many.sites) / many.restored.Seconds()}.against(name, float64(few.sites)/few.restored.Seconds())
-	return []row{
-		rate,
-		beside("start to the API's answer", "s", func(s *scaled) float64 { return s.answers.Seconds() }),
-		beside("start to the last site's answer, others not asked for", "s", func(s *scaled) float64 { return s.last.Seconds() }),
-		serves,
-		beside("memory at most (VmHWM)", "MB", func(s *scaled) float64 { return float64(s.peak) / megabyte }).atMost(targetMemory),
-		beside("memory when settled (VmRSS)", "MB", func(s *scaled) float64 { return float64(s.settled) / megabyte }),
-		one(50), one(99),
-	}
-}
-
-// thousandth names a unit's thousandth.
-func thousandth(unit string) string {
-	return map[string]string{"s": "ms", "MB": "kB", "ms": "µs"}[unit]
 }

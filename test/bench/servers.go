@@ -18,6 +18,8 @@ import (
 
 	"statiko/api"
 	"statiko/certs"
+	"statiko/test/cluster"
+	"statiko/test/programs"
 )
 
 // serveOurs starts a node with one site that serves the page.
@@ -31,13 +33,10 @@ func serveOurs(ctx context.Context, b *bench) (_ *webServer, err error) {
 			err = joinStop(err, n)
 		}
 	}()
-	if err := n.startReady(ctx); err != nil {
+	if err := n.start(ctx); err != nil {
 		return nil, err
 	}
-	data, err := archive(map[string][]byte{"index.html": servedPage(), servedPath[1:]: servedPage()})
-	if err != nil {
-		return nil, err
-	}
+	data := cluster.Zip(map[string][]byte{"index.html": servedPage(), servedPath[1:]: servedPage()})
 	if err := n.client.UploadApp(ctx, "page", "zip", bytes.NewReader(data), nil); err != nil {
 		return nil, err
 	}
@@ -45,10 +44,10 @@ func serveOurs(ctx context.Context, b *bench) (_ *webServer, err error) {
 	if _, err := n.client.CreateSite(ctx, created, api.Wait(applyWait)); err != nil {
 		return nil, err
 	}
-	if err := (&prober{n.https()}).until(ctx, site{domain: servedHost, text: "ten kilobytes"}, 20*time.Millisecond); err != nil {
+	if err := n.prober().until(ctx, site{domain: servedHost, text: "ten kilobytes"}, 20*time.Millisecond); err != nil {
 		return nil, err
 	}
-	return &webServer{name: "statiko", process: n.process, port: n.httpsPort, stop: n.stop}, nil
+	return &webServer{name: "statiko", process: n.Process, port: n.HTTPSPort, stop: n.stop}, nil
 }
 
 // otherFolder makes the folder of another server: the page in all forms, and a certificate like ours.
@@ -92,7 +91,7 @@ func (b *bench) startOther(ctx context.Context, name string, text func(dir strin
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(1)
+	ports, err := programs.FreePorts(1)
 	if err != nil {
 		return nil, err
 	}
@@ -105,14 +104,16 @@ func (b *bench) startOther(ctx context.Context, name string, text func(dir strin
 			args[i] = config
 		}
 	}
-	p, err := start(name, dir, []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, program, args...)
+	env := cluster.CleanEnv("HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	p, err := cluster.StartProcess(dir, filepath.Join(dir, "log"), env, program, args...)
 	if err != nil {
 		return nil, err
 	}
 	if err := listening(ctx, p, net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))); err != nil {
-		return nil, errors.Join(err, p.stop())
+		p.Terminate()
+		return nil, err
 	}
-	return &webServer{name: name, process: p, port: ports[0], stop: p.stop}, nil
+	return &webServer{name: name, process: p, port: ports[0], stop: func() error { p.Terminate(); return nil }}, nil
 }
 
 // serveNginx starts nginx: a worker for each core, sendfile, no log, connections that are never closed because of

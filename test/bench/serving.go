@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"statiko/test/cluster"
 )
 
 const (
@@ -21,7 +23,7 @@ const (
 // webServer is one of those that serve the same file.
 type webServer struct {
 	name    string
-	process *process
+	process *cluster.Process
 	port    int
 	stop    func() error
 	// rates and costs are requests a second and processor time a request in µs, one each round, by what the
@@ -87,12 +89,12 @@ func measureServing(ctx context.Context, b *bench) (err error) {
 
 // measure is one server's turn.
 func (s *webServer) measure(ctx context.Context, b *bench, load load, accept string) error {
-	before := s.process.processorTime()
+	before := processorTime(s.process)
 	requests, took, err := load.run(ctx, s.url(), accept, b.size.connections, b.size.round)
 	if err != nil {
 		return fmt.Errorf("load on %s: %w", s.name, err)
 	}
-	used := s.process.processorTime() - before
+	used := processorTime(s.process) - before
 	s.rates[accept] = append(s.rates[accept], float64(requests)/took.Seconds())
 	s.costs[accept] = append(s.costs[accept], float64(used.Microseconds())/float64(max(requests, 1)))
 	return nil

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"statiko/test/cluster"
 )
 
 // bundles is how many different bundles the sites serve: as agencies have it, many sites share a few.
@@ -15,35 +16,13 @@ const bundles = 10
 func bundleName(i int) string   { return fmt.Sprintf("bundle-%02d", i) }
 func bundleMarker(i int) string { return fmt.Sprintf("This is bundle %02d.", i) }
 
-// archive makes a zip of the files.
-func archive(files map[string][]byte) ([]byte, error) {
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	for name, data := range files {
-		w, err := z.Create(name)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := w.Write(data); err != nil {
-			return nil, err
-		}
-	}
-	if err := z.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
-
 // uploadBundles uploads the bundles that the sites serve: a page, a style sheet and a script each.
 func (n *node) uploadBundles(ctx context.Context) error {
 	for i := range bundles {
-		data, err := archive(map[string][]byte{
+		data := cluster.Zip(map[string][]byte{
 			"index.html":    page(bundleMarker(i), 6<<10),
 			"assets/app.js": page(bundleMarker(i)+" (script)", 30<<10), "assets/app.css": page(bundleMarker(i)+" (style)", 8<<10),
 		})
-		if err != nil {
-			return err
-		}
 		if err := n.client.UploadApp(ctx, bundleName(i), "zip", bytes.NewReader(data), nil); err != nil {
 			return fmt.Errorf("upload a bundle: %w", err)
 		}

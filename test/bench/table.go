@@ -79,6 +79,15 @@ func (r row) cells() []string {
 
 var header = [...]string{"part", "what", "ours", "reference", "ratio", "how it grows or spreads", "target"}
 
+// growth says what a figure is at each of the sizes, such as "100: 1.20, 1000: 1.25, 10000: 1.31 ms".
+func growth(sizes []int, unit string, figure func(i int) float64) string {
+	var each []string
+	for i, size := range sizes {
+		each = append(each, fmt.Sprintf("%d: %s", size, number(figure(i))))
+	}
+	return strings.Join(each, ", ") + " " + unit
+}
+
 // number writes three significant digits, and all digits before the point.
 func number(v float64) string {
 	switch a := math.Abs(v); {

@@ -35,10 +35,10 @@ func measureWriters(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer func() { err = joinStop(err, n) }()
-	if err := n.startReady(ctx); err != nil {
+	if err := n.start(ctx); err != nil {
 		return err
 	}
-	p := &prober{n.https()}
+	p := n.prober()
 	took := make([]time.Duration, b.size.writtenSites)
 	var next atomic.Int64
 	writers, inner := errgroup.WithContext(ctx)

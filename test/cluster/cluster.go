@@ -68,19 +68,10 @@ func Start(t testing.TB, o Options) *Cluster {
 // NodesOn configures nodes that share a state in etcd.
 func NodesOn(t testing.TB, etcd *etcdtest.Cluster, o Options) []*Node {
 	t.Helper()
-	common := []string{
-		"state.store=etcd", "state.etcd.address=" + strings.Join(etcd.Endpoints(), ","),
-		fmt.Sprintf("state.etcd.timeout=%d", StoreTimeout.Milliseconds()), fmt.Sprintf("leader.leaseTTL=%.0f", LeaseTTL.Seconds()),
-		"cluster.advertise=127.0.0.1",
-		"auth.psk.key=" + config.NewPSK(), "secretsEncryptionKey=" + config.NewEncryptionKey(),
-	}
-	if o.WebServer != "" {
-		common = append(common, "webserver="+o.WebServer)
-	}
-	common = append(common, o.Settings...)
+	common := o.common(etcd)
 	var nodes []*Node
 	for i := range o.Nodes {
-		own := append(slices.Clip(common), fmt.Sprintf("nodeName=edge-%d", i+1))
+		own := append(slices.Clip(common), "nodeName="+name(i))
 		var links Links
 		if o.Links {
 			var endpoints []string
@@ -94,33 +85,71 @@ func NodesOn(t testing.TB, etcd *etcdtest.Cluster, o Options) []*Node {
 	return nodes
 }
 
+// common are the settings that nodes have alike which share a state in etcd.
+func (o Options) common(etcd *etcdtest.Cluster) []string {
+	common := []string{
+		"state.store=etcd", "state.etcd.address=" + strings.Join(etcd.Endpoints(), ","),
+		fmt.Sprintf("state.etcd.timeout=%d", StoreTimeout.Milliseconds()), fmt.Sprintf("leader.leaseTTL=%.0f", LeaseTTL.Seconds()),
+		"cluster.advertise=127.0.0.1",
+		"auth.psk.key=" + config.NewPSK(), "secretsEncryptionKey=" + config.NewEncryptionKey(),
+	}
+	if o.WebServer != "" {
+		common = append(common, "webserver="+o.WebServer)
+	}
+	return append(common, o.Settings...)
+}
+
+// name is that of the node with the index, from 0.
+func name(i int) string { return fmt.Sprintf("edge-%d", i+1) }
+
 // Start starts all nodes at once, and waits until they take changes, all are members, and one leads.
 func (c *Cluster) Start(t testing.TB) {
 	t.Helper()
+	Must(t, c.start())
+}
+
+func (c *Cluster) start() error {
 	for _, n := range c.Nodes {
-		Must(t, n.Launch())
-	}
-	for _, n := range c.Nodes {
-		Must(t, n.Open())
-		Must(t, n.Healthy())
-	}
-	c.Leader(t, StartTimeout, c.Nodes...)
-	for _, n := range c.Nodes {
-		client := n.API(t)
-		Must(t, Poll(StartTimeout, "all are members, for "+n.Name(), func() error {
-			list, err := client.Nodes(context.Background())
-			up := 0
-			for _, m := range list {
-				if m.Up {
-					up++
-				}
-			}
-			if err == nil && up != len(c.Nodes) {
-				err = fmt.Errorf("%d are up", up)
-			}
+		if err := n.Launch(); err != nil {
 			return err
-		}))
+		}
 	}
+	for _, n := range c.Nodes {
+		if err := n.Open(); err != nil {
+			return err
+		}
+		if err := n.Healthy(); err != nil {
+			return err
+		}
+	}
+	if _, err := c.AwaitLeader(StartTimeout, nil, c.Nodes...); err != nil {
+		return err
+	}
+	for _, n := range c.Nodes {
+		if err := n.knows(len(c.Nodes)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// knows waits until the node says that so many nodes are up.
+func (n *Node) knows(count int) error {
+	client := n.Client()
+	defer client.Close()
+	return Poll(StartTimeout, "all are members, for "+n.Name(), func() error {
+		list, err := client.Nodes(context.Background())
+		up := 0
+		for _, m := range list {
+			if m.Up {
+				up++
+			}
+		}
+		if err == nil && up != count {
+			err = fmt.Errorf("%d are up", up)
+		}
+		return err
+	})
 }
 
 // Leader waits until all the nodes say that the same one of the cluster leads, and returns it.

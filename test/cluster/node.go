@@ -104,17 +104,20 @@ func (n *Node) Launch() (err error) {
 	return err
 }
 
+// Answers is an error if the API does not answer now, a final one if the program has ended.
+func (n *Node) Answers(ctx context.Context) error {
+	if !n.Running() {
+		return NoUse(fmt.Errorf("the node ended: %w\n%s", n.Err, n.Tail()))
+	}
+	c := n.Client()
+	defer c.Close()
+	_, err := c.Info(ctx)
+	return err
+}
+
 // Open waits until the API answers.
 func (n *Node) Open() error {
-	return Poll(StartTimeout, "wait for the API", func() error {
-		if !n.Running() {
-			return NoUse(fmt.Errorf("the node ended: %w\n%s", n.Err, n.Tail()))
-		}
-		c := n.Client()
-		defer c.Close()
-		_, err := c.Info(context.Background())
-		return err
-	})
+	return Poll(StartTimeout, "wait for the API", func() error { return n.Answers(context.Background()) })
 }
 
 // Start starts the program, and waits until the API answers.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -23,11 +24,20 @@ const (
 // Poll calls try, with pauses, until it returns nil. It gives up, with the last reason, on a final error or when
 // the time is over.
 func Poll(timeout time.Duration, what string, try func() error) error {
-	pause := time.NewTimer(leastPause)
-	defer pause.Stop()
-	began := time.Now()
-	for deadline := began.Add(timeout); ; <-pause.C {
-		pause.Reset(min(max(time.Since(began)/20, leastPause), mostPause))
+	return poll(context.Background(), timeout, what, try, func(waited time.Duration) time.Duration {
+		return min(max(waited/20, leastPause), mostPause)
+	})
+}
+
+// PollEvery is [Poll] with the same pause each time, for who measures. It gives up when ctx ends, too.
+func PollEvery(ctx context.Context, pause, timeout time.Duration, what string, try func() error) error {
+	return poll(ctx, timeout, what, try, func(time.Duration) time.Duration { return pause })
+}
+
+func poll(ctx context.Context, timeout time.Duration, what string, try func() error, pause func(waited time.Duration) time.Duration) error {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for began := time.Now(); ; {
 		err := try()
 		if err == nil {
 			return nil
@@ -35,8 +45,15 @@ func Poll(timeout time.Duration, what string, try func() error) error {
 		if f, ok := errors.AsType[Final](err); ok {
 			return fmt.Errorf("%s: %w", what, f.error)
 		}
-		if time.Now().After(deadline) {
+		waited := time.Since(began)
+		if waited > timeout {
 			return fmt.Errorf("%s: not within %s: %w", what, timeout, err)
+		}
+		timer.Reset(pause(waited))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w: %w", what, ctx.Err(), err)
 		}
 	}
 }
