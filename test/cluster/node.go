@@ -34,6 +34,8 @@ type Node struct {
 	Env []string
 	// Links are the lines to the members of etcd, if the cluster has any; see [Options].
 	Links Links
+	// Disk is the folder of the node's own disk; "" without; see [Node.UseDisk].
+	Disk string
 	// Starts counts how often the program was started.
 	Starts int
 	// Process is nil before the first start.
