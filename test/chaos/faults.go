@@ -88,7 +88,7 @@ func (s *Scene) started(n *cluster.Node) {
 	s.events.say("%s is started", n.Name())
 	cluster.Must(s.T, n.Launch())
 	cluster.Must(s.T, n.Open())
-	cluster.Must(s.T, cluster.Poll(cluster.StartTimeout, n.Name()+" serves again", func() error { return steady(n) }))
+	cluster.Must(s.T, cluster.Poll(cluster.StartTimeout, n.Name()+" serves again", func() error { return s.serving(n) }))
 	s.minds.calm(n, true)
 }
 

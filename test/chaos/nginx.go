@@ -55,7 +55,7 @@ func (s *Scene) nginxKilled() func() {
 					return fmt.Errorf("the worker %d of the killed one is left", id)
 				}
 			}
-			return steady(n)
+			return s.serving(n)
 		}))
 		s.events.say("nginx of %s runs again", n.Name())
 	}
@@ -77,7 +77,7 @@ func (s *Scene) servesOn(n *cluster.Node) {
 	if !n.HasNginx() {
 		return
 	}
-	if err := steady(n); err != nil {
+	if err := s.serving(n); err != nil {
 		s.events.fault("nginx of %s does not serve on without its node: %v", n.Name(), err)
 	}
 }
