@@ -40,18 +40,13 @@ func MountDisk(dir, size string) error {
 // Unmount takes a disk away, whatever still uses it.
 func Unmount(dir string) { _ = unix.Unmount(dir, unix.MNT_DETACH) }
 
-// UseDisk has a node that does not run yet keep all that it keeps on a disk of its own, of some size such as "64m", which goes
-// with the test. Disk then is its folder.
+// UseDisk has a node that does not run yet keep all that it keeps on a disk of its own, of some size such as "64m", which is
+// unmounted when the node has ended with the test. Disk then is its folder.
 func (n *Node) UseDisk(t testing.TB, size string) {
 	t.Helper()
 	n.Disk = filepath.Join(n.Dir, "disk")
 	Must(t, MountDisk(n.Disk, size))
-	t.Cleanup(func() {
-		if err := n.End(); err != nil {
-			t.Error(err)
-		}
-		Unmount(n.Disk)
-	})
+	n.after = append(n.after, func() { Unmount(n.Disk) })
 	n.Settings["appRoot"], n.Settings["repo.local.path"] = filepath.Join(n.Disk, "data"), filepath.Join(n.Disk, "repo")
 	Must(t, n.Write())
 }

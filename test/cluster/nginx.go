@@ -34,12 +34,7 @@ func (n *Node) UseNginx(t testing.TB) {
 		n.Settings["nginx.user"] = "root"
 	}
 	Must(t, n.Write())
-	t.Cleanup(func() {
-		if err := n.End(); err != nil {
-			t.Error(err)
-		}
-		nginx.EndLeftover(n.nginxFolder())
-	})
+	n.after = append(n.after, func() { nginx.EndLeftover(n.nginxFolder()) })
 }
 
 // HasNginx tells whether UseNginx was called.
