@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -213,6 +214,9 @@ func (l *Library) CheckDeploy(ctx context.Context, app *state.App) error {
 	case errors.Is(err, ErrSignature):
 		return &state.InvalidError{Subject: "the deployment of " + app.Name, Faults: []state.Fault{{Field: "name",
 			Message: "the bundle cannot be deployed: " + err.Error()}}}
+	case err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrHashMismatch) && l.without(ctx, app):
+		// Who has it may be away: its last word is not that of a fault here.
+		return state.Errorf(state.ErrUnavailable, app.Key(), "", "this node has no archive of the bundle %s, and cannot get it now: %v", app.Name, err)
 	case err != nil:
 		return uploadError(app.Name, err)
 	}
@@ -232,6 +236,12 @@ func (l *Library) CheckDeploy(ctx context.Context, app *state.App) error {
 		invalid.Faults = []state.Fault{{Message: err.Error()}}
 	}
 	return invalid
+}
+
+// without tells whether this node certainly has no archive of a bundle.
+func (l *Library) without(ctx context.Context, app *state.App) bool {
+	ok, err := l.has(ctx, app)
+	return err == nil && !ok
 }
 
 // Ready returns the bundle if it is unpacked on this node, with the state's modification time, and its signature

@@ -37,6 +37,9 @@ func (s *Store) Accept(ctx context.Context) (int64, error) {
 		fresh := newHead(s.options.KeyID)
 		head = &fresh
 	}
+	if err := head.changeable(); err != nil {
+		return 0, err
+	}
 	if err := s.checkKey(head.KeyID); err != nil {
 		return 0, err
 	}

@@ -54,8 +54,10 @@ func (s *Store) Commit(ctx context.Context, t *state.Txn) (int64, error) {
 		return 0, unavailable(detached)
 	case now.head.state() != t.Base.Head():
 		return 0, s.conflict(ctx, t)
-	case now.head.MinWriter > version && len(t.Writes) > 0:
-		return 0, unavailable(fmt.Sprintf("the state in etcd is of a newer version (%d) than this program can change (%d): update this node", now.head.MinWriter, version))
+	case len(t.Writes) > 0:
+		if err := now.head.changeable(); err != nil {
+			return 0, err
+		}
 	}
 	c := commit{store: s, etcd: etcd, txn: t, id: rand.Text(), head: now.head, loads: s.loads.Load()}
 	c.build(now)

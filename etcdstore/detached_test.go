@@ -282,6 +282,9 @@ func TestJoin_ANewerVersionOfTheStateIsNotTouched(t *testing.T) {
 		}
 		return nil
 	})
+	if _, err := s.Restore(t.Context(), document(t, site("c.test")), 0); !errors.Is(err, state.ErrUnavailable) || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("a restore: %v", err)
+	}
 	reader := openOn(t, c.Endpoints(), Options{Prefix: prefix, NodeName: "reader"})
 	if _, ok := reader.Snapshot().Site("a.test"); !ok {
 		t.Fatal("it does not read")

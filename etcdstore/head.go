@@ -71,6 +71,14 @@ func (h headRecord) supersedes(ours headRecord) bool {
 	return h.Epoch > ours.Epoch && (h.ID == ours.ID || slices.Contains(h.Replaces, ours.ID))
 }
 
+// changeable is an error if this program must not change the state that the head is of.
+func (h headRecord) changeable() error {
+	if h.MinWriter > version {
+		return unavailable(fmt.Sprintf("the state in etcd is of a newer version (%d) than this program can change (%d): update this node", h.MinWriter, version))
+	}
+	return nil
+}
+
 func (h headRecord) encode() (string, error) {
 	b, err := json.Marshal(h)
 	return string(b), err

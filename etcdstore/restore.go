@@ -126,6 +126,9 @@ func (r *restore) run(ctx context.Context) (int64, error) {
 			head.ID = ours.ID
 		}
 	}
+	if err := head.changeable(); err != nil {
+		return 0, err
+	}
 	r.head = *head
 	if r.detached {
 		r.head = head.decided(ours)

@@ -64,6 +64,7 @@ func (s *Scene) Judge() {
 	cluster.Must(s.T, cluster.Poll(2*cluster.StartTimeout, "no lease is left", s.leasesAre))
 	cluster.Must(s.T, cluster.Poll(3*time.Minute, "etcd has exactly the sites and names of the nodes", func() error { return s.keysAre(sites) }))
 	s.served(sites)
+	s.judgeBundles()
 	for _, n := range s.Nodes {
 		if err := logged(n); err != nil {
 			s.T.Error(err)
@@ -192,7 +193,7 @@ func (s *Scene) served(sites history.Sites) {
 		}
 	}
 	for _, n := range s.Nodes {
-		cluster.Must(s.T, steady(n))
+		cluster.Must(s.T, s.serving(n))
 	}
 }
 

@@ -19,6 +19,9 @@ type Load struct {
 	Pause     time.Duration
 	Operators int
 	Rest      time.Duration
+	// Deployers upload and deploy bundles, each with the pause Between.
+	Deployers int
+	Between   time.Duration
 	// Groups of Names names each; sites of the first group ask the leader for a certificate of their own.
 	Groups, Names int
 }
@@ -38,6 +41,10 @@ func (s *Scene) run(ctx context.Context, load Load, seed uint64) {
 	for i := range load.Operators {
 		i += load.Writers
 		all.Go(func() { s.operate(ctx, i, load, rand.New(rand.NewPCG(seed, uint64(i)))) })
+	}
+	for i := range load.Deployers {
+		i += load.Writers + load.Operators
+		all.Go(func() { s.deploy(ctx, i, load, rand.New(rand.NewPCG(seed, uint64(i)))) })
 	}
 	for _, n := range s.Nodes {
 		all.Go(func() { s.watch(ctx, n) })
@@ -117,13 +124,16 @@ func change(c *api.Client, call history.Call, own bool, a *api.Answer) error {
 	return err
 }
 
-// mustMakeSense notes a fault if the node was left alone and did not answer in time, or answered what no fault explains.
+// mustMakeSense notes a fault if the node was left alone and did not answer in time, or answered what no fault
+// explains. An upload may wait for a node that does not answer; bundles alone need the disk.
 func (s *Scene) mustMakeSense(n *cluster.Node, before mind, call history.Call, err error) {
 	took := call.End - call.Begin
 	switch {
 	case err != nil:
-		s.events.fault("%s %s through %s: %v", call.Op, call.Domain, n.Name(), err)
-	case s.minds.calmSince(n, before) && took > late:
+		s.events.fault("%s %s %s through %s: %v", call.Op, call.Domain, call.App, n.Name(), err)
+	case saysFull(call) && (call.App == "" || s.minds.spaceSince(n, before)):
+		s.events.fault("%s %s %s through %s: %s", call.Op, call.Domain, call.App, n.Name(), call.Error)
+	case call.Op != history.Upload && s.minds.calmSince(n, before) && took > late:
 		s.events.fault("%s %s through %s took %s: %s %s", call.Op, call.Domain, n.Name(), took, call.Result, call.Error)
 	}
 }
@@ -141,8 +151,13 @@ func (s *Scene) operate(ctx context.Context, client int, load Load, random *rand
 				}
 			}
 		}
-		call := s.Restore(client, n, to[n], sites)
+		s.bundles.whole.RLock()
+		defer s.bundles.whole.RUnlock()
+		call := s.restore(client, n, to[n], sites)
 		s.events.say("operator %d restored %d sites through %s: %s %s", client, len(sites), n.Name(), call.Result, call.Error)
+		if load.Deployers > 0 {
+			s.certain(client, to, call)
+		}
 	})
 }
 
@@ -196,11 +211,14 @@ func sitesOf(list []api.Site) history.Sites {
 	return sites
 }
 
-// visit asks for the steady site: a node that is left alone always serves it.
+// visit asks for the sites that are always there: a node that is left alone always serves them, and each page whole.
 func (s *Scene) visit(ctx context.Context, n *cluster.Node) {
 	every(ctx, 100*time.Millisecond, func() {
 		before := s.minds.now(n)
-		if err := steady(n); err != nil && s.minds.calmSince(n, before) {
+		err := s.serving(n)
+		if err == nil {
+			s.visits.Add(2)
+		} else if s.minds.calmSince(n, before) {
 			s.events.fault("%v", err)
 		}
 	})

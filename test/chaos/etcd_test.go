@@ -54,7 +54,7 @@ func TestChaos_EtcdRestoredFromASnapshot(t *testing.T) {
 	s.begin()
 	client := s.Nodes[0].API(t)
 	state := func(what string) (history.Sites, []string) {
-		sites, domains := history.Sites{}, []string{Steady}
+		sites, domains := history.Sites{}, []string{Steady, Deployed}
 		for i := range 20 {
 			domain := fmt.Sprintf("%s-n%d.example.org", what, i)
 			sites[domain] = nil

@@ -21,7 +21,7 @@ type Fault struct {
 	Begin func(*Scene) (mend func())
 }
 
-// Faults returns all faults that a random run is made of. Some break what they break at once, and have nothing to mend.
+// Faults returns the faults that every cluster with links can have. Some break what they break at once, and have nothing to mend.
 func Faults() []Fault {
 	return []Fault{
 		{"a node is killed", false, func(s *Scene) func() { return s.killed(s.anyNode()) }},
@@ -77,7 +77,10 @@ func (s *Scene) killed(n *cluster.Node) func() {
 	s.events.say("%s is killed", n.Name())
 	s.minds.disturb(n)
 	n.Kill()
-	return func() { s.started(n) }
+	return func() {
+		s.servesOn(n)
+		s.started(n)
+	}
 }
 
 // started starts a node again, and waits until it serves.
@@ -85,7 +88,7 @@ func (s *Scene) started(n *cluster.Node) {
 	s.events.say("%s is started", n.Name())
 	cluster.Must(s.T, n.Launch())
 	cluster.Must(s.T, n.Open())
-	cluster.Must(s.T, cluster.Poll(cluster.StartTimeout, n.Name()+" serves again", func() error { return steady(n) }))
+	cluster.Must(s.T, cluster.Poll(cluster.StartTimeout, n.Name()+" serves again", func() error { return s.serving(n) }))
 	s.minds.calm(n, true)
 }
 
@@ -101,6 +104,7 @@ func (s *Scene) frozen(n *cluster.Node) func() {
 	s.minds.disturb(n)
 	thaw := n.Freeze(s.T)
 	return func() {
+		s.servesOn(n)
 		thaw()
 		s.events.say("%s is thawed", n.Name())
 		// What was sent to it meanwhile is answered first.

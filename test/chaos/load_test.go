@@ -153,7 +153,7 @@ func TestChaos_ANodesDiskIsFull(t *testing.T) {
 		cluster.Must(t, n.Launch())
 		s.events.say("%s is started again with its disk full", n.Name())
 		cluster.Must(t, n.Open())
-		cluster.Must(t, cluster.Poll(cluster.StartTimeout, n.Name()+" serves with its disk full", func() error { return steady(n) }))
+		cluster.Must(t, cluster.Poll(cluster.StartTimeout, n.Name()+" serves with its disk full", func() error { return s.serving(n) }))
 		s.minds.calm(n, true)
 		s.pause(2*time.Second, 3*time.Second)
 		cluster.Must(t, cluster.FreeDisk(disk))

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 	binFolder = dir
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)
+		fmt.Println("all scenarios:", &All)
 		os.Exit(code)
 	}))
 }

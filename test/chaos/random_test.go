@@ -17,9 +17,24 @@ func newScene(t testing.TB, seed uint64, settings ...string) *Scene {
 }
 
 // All faults come, in an order that the seed decides, one of nodes and one of etcd at a time, while clients change and restore
-// sites through all nodes.
+// sites, and upload and deploy bundles, through all nodes. nginx serves the sites of one of them.
 func TestChaos_Random(t *testing.T) {
 	Wanted(t)
 	seed := Seed(t)
-	newScene(t, seed).Random(Usual(), Faults(), Time(t, 90*time.Second))
+	c := cluster.New(t, cluster.Options{Bin: built(t), Nodes: 3, Links: true, Etcd: etcdtest.Options{Members: 3}})
+	faults := Faults()
+	if cluster.HaveDisks(t) {
+		for _, n := range c.Nodes {
+			n.UseDisk(t, "64m")
+		}
+		faults = append(faults, DiskFaults()...)
+	}
+	if cluster.HaveNginx(t) {
+		c.Nodes[1].UseNginx(t)
+		faults = append(faults, NginxFaults()...)
+	}
+	c.Start(t)
+	load := Usual()
+	load.Deployers, load.Between = 3, 300*time.Millisecond
+	NewScene(t, c, seed).Random(load, faults, Time(t, 90*time.Second))
 }

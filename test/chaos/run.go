@@ -78,7 +78,8 @@ func (s *Scene) Round(load Load, faults func()) {
 	stop()
 	work.Wait()
 	s.Judge()
-	s.T.Logf("round %d, %s: %s; %d different views", s.round, time.Since(began).Round(time.Second), s.calls.Summary(), s.views.Len())
+	s.T.Logf("round %d, %s: %s; %d different views; %d visits; bundles: %s", s.round, time.Since(began).Round(time.Second),
+		s.calls.Summary(), s.views.Len(), s.visits.Load(), s.bundles.calls.Summary())
 }
 
 // Random runs rounds until the time is over and each fault was there: all come before one comes again.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,13 @@ type Scene struct {
 	events events
 	// minds knows which nodes were disturbed.
 	minds minds
+	// bundles are what clients upload and deploy.
+	bundles bundles
+	// full counts how often disks were filled.
+	full int
+	// visits counts those that were answered.
+	visits atomic.Int64
+	totals Totals
 }
 
 // Pair is the imported certificate of most sites, which so need no leader; Steady is the site that is always there,
@@ -47,8 +55,8 @@ const (
 // steadyPage is its page.
 var steadyPage = []byte("<!doctype html><title>steady</title>")
 
-// NewScene prepares a cluster that runs: it imports a certificate, uploads a bundle, and adds the site that is always
-// there.
+// NewScene prepares a cluster that runs: it imports a certificate, uploads a bundle, and adds the sites that are
+// always there.
 func NewScene(t testing.TB, c *cluster.Cluster, seed uint64) *Scene {
 	t.Helper()
 	s := &Scene{Cluster: c, T: t, random: rand.New(rand.NewPCG(seed, seed))}
@@ -57,42 +65,63 @@ func NewScene(t testing.TB, c *cluster.Cluster, seed uint64) *Scene {
 		s.minds.of[n] = &mind{}
 	}
 	s.begin()
+	t.Cleanup(func() {
+		s.total()
+		t.Logf("in all %s", &s.totals)
+	})
 	ctx, client := context.Background(), c.Nodes[0].API(t)
 	cluster.Must(t, client.ImportCertificate(ctx, cluster.SelfMade(Pair, "*.example.org")))
 	cluster.Must(t, client.UploadApp(ctx, App, "zip", bytes.NewReader(cluster.Zip(map[string][]byte{"index.html": steadyPage})), nil))
 	_, err := client.CreateSite(ctx, api.SiteCreate{Domain: Steady, TLS: &api.SiteTLS{Type: "imported", Certificate: Pair}})
 	cluster.Must(t, err)
 	cluster.Must(t, client.Deploy(ctx, Steady, App))
+	_, err = client.CreateSite(ctx, api.SiteCreate{Domain: Deployed, TLS: &api.SiteTLS{Type: "imported", Certificate: Pair}})
+	cluster.Must(t, err)
+	cluster.Must(t, client.Deploy(ctx, Deployed, App))
 	text, err := c.Nodes[0].Document()
 	cluster.Must(t, err)
 	cluster.Must(t, json.Unmarshal([]byte(text), &s.base))
 	for _, n := range c.Nodes {
-		cluster.Must(t, cluster.Poll(30*time.Second, n.Name()+" serves the steady site", func() error { return steady(n) }))
+		cluster.Must(t, cluster.Poll(30*time.Second, n.Name()+" serves the steady sites", func() error { return s.serving(n) }))
 	}
 	c.Keep("events.txt", s.events.write)
 	c.Keep("history.jsonl", func(w io.Writer) error { return s.calls.Write(w) })
+	c.Keep("bundles.jsonl", func(w io.Writer) error { return s.bundles.calls.Write(w) })
 	c.Keep("views.jsonl", func(w io.Writer) error { return s.views.Write(w) })
 	return s
 }
 
 // begin begins the records of a round.
 func (s *Scene) begin() {
+	if s.calls != nil {
+		s.total()
+	}
 	s.round++
 	s.calls, s.views = history.NewRecorder(), &history.Views{}
+	s.visits.Store(0)
+	s.bundles.begin()
+}
+
+// total counts the round that is over, unless nothing was asked for in it.
+func (s *Scene) total() {
+	if len(s.calls.Calls()) > 0 {
+		s.totals.add(s)
+		All.add(s)
+	}
 }
 
 // Prefix begins the names of the round's sites.
 func (s *Scene) Prefix() string { return fmt.Sprintf("r%d", s.round) }
 
-// Document returns a state of the steady site and these.
-func (s *Scene) Document(sites history.Sites) []byte {
+// Document returns a state of the sites that are always there and these, with the bundles of the round, and what it deploys.
+func (s *Scene) Document(sites history.Sites) (text []byte, deployed string) {
 	doc := map[string]any{}
 	for k, v := range s.base {
 		doc[k] = v
 	}
 	list := append([]any{}, s.base["sites"].([]any)...)
 	for domain, aliases := range sites {
-		if domain == Steady {
+		if domain == Steady || domain == Deployed {
 			continue
 		}
 		list = append(list, map[string]any{
@@ -101,24 +130,35 @@ func (s *Scene) Document(sites history.Sites) []byte {
 		})
 	}
 	doc["sites"] = list
+	deployed = s.bundles.document(doc)
 	text, err := json.Marshal(doc)
 	cluster.Must(s.T, err)
-	return text
+	return text, deployed
 }
 
-// Restore restores the steady site and these through the node, and records it.
+// Restore restores the sites that are always there and these through the node, and records it.
 func (s *Scene) Restore(client int, n *cluster.Node, c *api.Client, sites history.Sites) history.Call {
-	all := history.Sites{Steady: nil}
+	s.bundles.whole.RLock()
+	defer s.bundles.whole.RUnlock()
+	return s.restore(client, n, c, sites)
+}
+
+// restore is Restore for who holds bundles.whole.
+func (s *Scene) restore(client int, n *cluster.Node, c *api.Client, sites history.Sites) history.Call {
+	all := history.Sites{Steady: nil, Deployed: nil}
 	for domain, aliases := range sites {
 		all[domain] = aliases
 	}
-	doc := s.Document(all)
+	doc, deployed := s.Document(all)
 	call, err := s.calls.Make(history.Call{Client: client, Node: n.Name(), Op: history.Restore, Sites: all}, func(a *api.Answer) error {
 		return c.SetState(context.Background(), bytes.NewReader(doc), int64(len(doc)), api.Observe(a))
 	})
 	if err != nil {
 		s.events.fault("restore through %s: %v", n.Name(), err)
 	}
+	of := call
+	of.Sites, of.App = nil, deployed
+	s.bundles.calls.Note(of)
 	return call
 }
 
@@ -134,6 +174,15 @@ func steady(n *cluster.Node) error {
 		return fmt.Errorf("https://%s/ through %s: status %d, %.60q", Steady, n.Name(), p.Status, p.Body)
 	}
 	return nil
+}
+
+// serving is an error unless the node serves the sites that are always there.
+func (s *Scene) serving(n *cluster.Node) error {
+	if err := steady(n); err != nil {
+		return err
+	}
+	_, err := s.deployedWhole(n)
+	return err
 }
 
 // events is what happened, in words, and what was wrong.
@@ -189,7 +238,12 @@ type minds struct {
 	of map[*cluster.Node]*mind
 }
 
-type mind struct{ disturbed, disturbances, starts int }
+type mind struct {
+	disturbed, disturbances, starts int
+	// full tells that its disk is, and filled how often it was.
+	full   bool
+	filled int
+}
 
 // disturb says that the node is about to be killed or frozen; calm that it answers again.
 func (m *minds) disturb(n *cluster.Node) {
@@ -215,7 +269,22 @@ func (m *minds) now(n *cluster.Node) mind {
 	return *m.of[n]
 }
 
-// calmSince tells whether the node was left alone from before on.
+// calmSince tells whether the node was left alone from before on. A full disk is no excuse.
 func (m *minds) calmSince(n *cluster.Node, before mind) bool {
-	return before.disturbed == 0 && m.now(n) == before
+	now := m.now(n)
+	return before.disturbed == 0 && now.disturbances == before.disturbances && now.starts == before.starts
+}
+
+// fill says that the node's disk is about to be full, or that it has space again.
+func (m *minds) fill(n *cluster.Node, full bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.of[n].full = full; full {
+		m.of[n].filled++
+	}
+}
+
+// spaceSince tells whether the node's disk was never full from before on.
+func (m *minds) spaceSince(n *cluster.Node, before mind) bool {
+	return !before.full && m.now(n).filled == before.filled
 }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,26 +30,7 @@ func BuildWithClock(folder string, flags ...string) error {
 		return fmt.Errorf("%s reads the clock in another way than this knows", original)
 	}
 	shifted := strings.ReplaceAll(string(text), asked, asked+"	sec += shiftedBy\n")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	replace := map[string]string{}
-	for target, content := range map[string]string{original: shifted, filepath.Join(library, "shifted.go"): shift} {
-		path := filepath.Join(folder, filepath.Base(target)+".txt")
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			return err
-		}
-		replace[target] = path
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return err
-	}
-	file := filepath.Join(folder, "overlay.json")
-	if err := os.WriteFile(file, overlay, 0o644); err != nil {
-		return err
-	}
-	return Build(folder, append(flags, "-overlay="+file)...)
+	return buildWith(folder, map[string]string{original: shifted, filepath.Join(library, "shifted.go"): shift}, flags...)
 }
 
 // shift is the file that is added to package time.

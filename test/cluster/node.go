@@ -34,6 +34,10 @@ type Node struct {
 	Env []string
 	// Links are the lines to the members of etcd, if the cluster has any; see [Options].
 	Links Links
+	// Disk is the folder of the node's own disk; "" without; see [Node.UseDisk].
+	Disk string
+	// after is done when the node has ended for good, the last one first.
+	after []func()
 	// Starts counts how often the program was started.
 	Starts int
 	// Process is nil before the first start.
@@ -227,6 +231,9 @@ func NewNode(t testing.TB, bin string, settings ...string) *Node {
 		}
 		if t.Failed() && n.Process != nil {
 			t.Logf("the log of %s ends with\n%s", n.Name(), n.Tail())
+		}
+		for _, do := range slices.Backward(n.after) {
+			do()
 		}
 	})
 	return n

@@ -24,6 +24,9 @@ const (
 	Restore = "restore"
 	// Read is a look at the state when nobody changes it any more.
 	Read = "read"
+	// Upload and Deploy are of bundles; see [Deployed].
+	Upload = "upload"
+	Deploy = "deploy"
 )
 
 // Results. A Refused call was certainly not made; of an Unknown one it is not known.
@@ -47,6 +50,8 @@ type Call struct {
 	Domain  string   `json:"domain,omitempty"`
 	Aliases []string `json:"aliases,omitempty"`
 	Sites   Sites    `json:"sites,omitempty"`
+	// App is a bundle's name: what a site has from this call on.
+	App string `json:"app,omitempty"`
 	// Begin and End are since the recorder began.
 	Begin time.Duration `json:"begin"`
 	End   time.Duration `json:"end"`
@@ -113,7 +118,7 @@ func resultOf(err error) (string, error) {
 		return Missing, nil
 	case errors.Is(err, state.ErrUnavailable), errors.Is(err, state.ErrConflict), unanswered:
 		return Refused, nil
-	case answered && (e.Code == api.CodeNotReady || e.Code == api.CodeFrozen):
+	case answered && (e.Code == api.CodeNotReady || e.Code == api.CodeFrozen || e.Code == api.CodeDiskFull):
 		return Refused, nil
 	}
 	return Unknown, err

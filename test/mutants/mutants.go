@@ -98,6 +98,13 @@ var mutants = []mutant{
 		pkg: "etcdstore", run: "TestDetached",
 	},
 	{
+		name: "an older node restores the state of a newer version",
+		edits: []edit{
+			{"etcdstore/restore.go", `if err := head.changeable(); err != nil {`, `if err := head.changeable(); err != nil && version == 0 {`},
+		},
+		pkg: "etcdstore", run: "TestJoin_ANewerVersionOfTheStateIsNotTouched",
+	},
+	{
 		name: "a restore is written in place, without the flip",
 		edits: []edit{
 			{"etcdstore/restore.go", `add(r.store.keys.object(r.gen, o.Key()), string(data))`, `add(r.store.keys.object(r.head.Generation, o.Key()), string(data))`},

@@ -1,0 +1,29 @@
+package bundle
+
+import (
+	"errors"
+	"testing"
+
+	"statiko/state"
+)
+
+// A bundle is in the state, but who has its archive is away: that is said as what cannot be done now, not as a fault.
+func TestCheckDeploy_WhoHasTheArchiveIsAway(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t, nil, "a", "b")
+	away := func(a, b bool) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.down["a"], n.down["b"] = a, b
+	}
+	away(false, true)
+	app := n.mustAdd("a", "app", n.site("x"))
+	away(true, false)
+	if err := n.all["b"].CheckDeploy(t.Context(), app); !errors.Is(err, state.ErrUnavailable) {
+		t.Errorf("deploying it: %v", err)
+	}
+	away(false, false)
+	if err := n.all["b"].CheckDeploy(t.Context(), app); err != nil {
+		t.Errorf("deploying it when it can be had: %v", err)
+	}
+}
