@@ -116,9 +116,10 @@ func (d *Duty) Run(ctx context.Context, fence state.Fence) error {
 	}
 	looks := make(chan struct{}, 1)
 	closed := make(chan error, 1)
-	wg.Go(func() { closed <- d.watch(ctx, looks) })
+	from := d.o.Store.Snapshot() // what is watched follows what is absorbed, so that nothing comes between them
+	wg.Go(func() { closed <- d.watch(ctx, from.Revision(), looks) })
 
-	r.absorb(d.o.Store.Snapshot())
+	r.absorb(from)
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	for ctx.Err() == nil {
@@ -155,9 +156,8 @@ func (d *Duty) Run(ctx context.Context, fence state.Fence) error {
 	return nil
 }
 
-// watch puts a mark into looks whenever the state has changed. Its error is that of the store.
-func (d *Duty) watch(ctx context.Context, looks chan<- struct{}) error {
-	rev := d.o.Store.Snapshot().Revision()
+// watch puts a mark into looks whenever the state has changed after the revision. Its error is that of the store.
+func (d *Duty) watch(ctx context.Context, rev int64, looks chan<- struct{}) error {
 	for {
 		s, err := d.o.Store.Wait(ctx, rev)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -72,6 +73,32 @@ func TestDuty_NothingIsMadeTwice(t *testing.T) {
 		g.run(func() { pass(24 * time.Hour) })
 		if now := g.store.Snapshot().Revision(); now != rev {
 			t.Errorf("a second run changed the state: revision %d, then %d", rev, now)
+		}
+	})
+}
+
+// changedAt is a store that changes right after it was read for the first time.
+type changedAt struct {
+	state.Store
+	once   sync.Once
+	change func()
+}
+
+func (s *changedAt) Snapshot() *state.Snapshot {
+	before := s.Store.Snapshot()
+	s.once.Do(s.change)
+	return before
+}
+
+// A site that is added while the duty begins gets its pair, and not only when something else changes.
+func TestDuty_NothingIsMissedAsItBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		added := func() { put(t, g.store, plain("a.test")) }
+		g.remake(func(o *DutyOptions) { o.Store = &changedAt{Store: g.store, change: added} })
+		g.run(func() { pass(5 * time.Second) })
+		if g.made.Load() != 1 {
+			t.Error("nothing was made")
 		}
 	})
 }

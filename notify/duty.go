@@ -100,7 +100,8 @@ func (d *Duty) Run(ctx context.Context, fence state.Fence) error {
 	defer wg.Wait()
 	defer stop()
 	looks, closed := make(chan struct{}, 1), make(chan error, 1)
-	wg.Go(func() { closed <- d.watch(watching, looks) })
+	from := d.o.Store.Snapshot() // before the first look, so that nothing comes between them
+	wg.Go(func() { closed <- d.watch(watching, from, looks) })
 
 	r.look()
 	wake := time.NewTimer(0)
@@ -127,9 +128,8 @@ func (d *Duty) Run(ctx context.Context, fence state.Fence) error {
 	return nil
 }
 
-// watch puts a mark into looks whenever the outbox may have changed. Its error is that of the store.
-func (d *Duty) watch(ctx context.Context, looks chan<- struct{}) error {
-	s := d.o.Store.Snapshot()
+// watch puts a mark into looks whenever the outbox may have changed since the snapshot. Its error is that of the store.
+func (d *Duty) watch(ctx context.Context, s *state.Snapshot, looks chan<- struct{}) error {
 	for {
 		newer, err := d.o.Store.Wait(ctx, s.Revision())
 		if err != nil {
