@@ -20,10 +20,11 @@ build:
 	@$(GO) build -o $(BIN)/stkcli ./cmd/stkcli
 
 # Many tests wait for disks, servers and clocks, so three packages at once keep two processors busy. A process with the race
-# detector need not wait for a second at its end.
+# detector need not wait for a second at its end. The packages that take longest begin first.
 PACKAGES ?= 3
+LONGEST := ./test ./etcdstore
 test:
-	GORACE=atexit_sleep_ms=0 $(GO) test -race -p $(PACKAGES) -timeout $(TIMEOUT) ./...
+	GORACE=atexit_sleep_ms=0 $(GO) test -race -p $(PACKAGES) -timeout $(TIMEOUT) $(LONGEST) ./...
 
 lint:
 	@scripts/lint
