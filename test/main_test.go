@@ -1,6 +1,7 @@
 package test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,6 +31,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(loopbackOnly) != "" {
 		// This process was started to become a shell in a network of its own; see documentation_test.go.
 		fmt.Fprintln(os.Stderr, becomeShell())
+		os.Exit(1)
+	}
+	// Most of these tests wait for other processes most of the time.
+	if err := flag.Set("test.parallel", "3"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	dir, err := os.MkdirTemp("", "statiko-test-")
