@@ -79,6 +79,12 @@ func (h headRecord) changeable() error {
 	return nil
 }
 
+// Changeable is an error, [state.ErrUnavailable], if this program is too old to change the state that it follows.
+func (s *Store) Changeable() error {
+	now, _ := s.replica()
+	return now.head.changeable()
+}
+
 func (h headRecord) encode() (string, error) {
 	b, err := json.Marshal(h)
 	return string(b), err

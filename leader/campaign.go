@@ -15,8 +15,8 @@ import (
 var (
 	// errPhantom: this node was told that it is elected, and is not.
 	errPhantom = errors.New("this node's place in the election is gone")
-	// errNotNow: a handover is under way, and this node may not come next.
-	errNotNow = errors.New("the leadership is being handed over to another node")
+	// errNotNow: a handover is under way, and this node may not come next; or it is not fit to lead.
+	errNotNow = errors.New("this node may not lead now")
 )
 
 // compete campaigns and leads, again and again, while the session lasts.

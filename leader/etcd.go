@@ -25,6 +25,9 @@ type Options struct {
 	NodeName, InstanceID string
 	// Disallow keeps this node from leading. It still knows who leads.
 	Disallow bool
+	// Fit tells why this node cannot do what a leader has to do at the moment; nil, or no error, means that it can. It is
+	// asked every second, and must not block. A node that is not fit is no candidate, and does not go on to lead.
+	Fit func() error
 	// Log may be nil.
 	Log *zap.Logger
 }
@@ -90,8 +93,38 @@ func (e *Etcd) Run(ctx context.Context, duties map[string]Duty) error {
 		<-ctx.Done()
 		return nil
 	}
+	if e.options.Fit != nil {
+		e.judge()
+		judged := make(chan struct{})
+		go func() { // ended and awaited below
+			defer close(judged)
+			for sleep(watching, fitPeriod) {
+				e.judge()
+			}
+		}()
+		defer func() {
+			stop()
+			<-judged
+		}()
+	}
 	e.options.Sessions.Each(ctx, func(ctx context.Context, s *etcdclient.Session) { e.compete(ctx, s, duties) })
 	return nil
+}
+
+// fitPeriod is how often a node is asked whether it can lead.
+const fitPeriod = time.Second
+
+// judge notes whether this node can lead.
+func (e *Etcd) judge() {
+	err := e.options.Fit()
+	if !e.view.judged(err != nil) {
+		return
+	}
+	if err != nil {
+		e.log.Warn("this node cannot lead for now", zap.Error(err))
+	} else {
+		e.log.Info("this node can lead again")
+	}
 }
 
 // LeaderState is what a node knows about who leads. All times are of this node's clock but for Since, which is of

@@ -3,6 +3,7 @@ package leader
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,6 +89,46 @@ func TestElection_LeaseRevokedWhileWaitingIsInTheQueueAgain(t *testing.T) {
 	a.stop()
 	b.term(t, 10*time.Second)
 	b.stop()
+	oneAtATime(t, etcd)
+}
+
+// A node that cannot lead is no candidate; one that leads and cannot any more makes room for another, and is a candidate
+// again when it can.
+func TestElection_WhoCannotLeadDoesNot(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, quick)
+	etcd := c.Client(t)
+	var unfit atomic.Bool
+	unfit.Store(true)
+	a := startNode(t, "a", c.Endpoints(), func(o *Options) {
+		o.Fit = func() error {
+			if unfit.Load() {
+				return errors.New("it is too old")
+			}
+			return nil
+		}
+	})
+	b := startNode(t, "b", c.Endpoints())
+	first := b.term(t, 10*time.Second)
+	b.knows(t, "b")
+	if err := b.elector.StepDown(t.Context(), ""); !errors.Is(err, ErrNoCandidate) {
+		t.Errorf("handing over to a node that cannot lead: %v", err)
+	}
+	if first.fence.Over() {
+		t.Error("the term is over")
+	}
+	unfit.Store(false)
+	a.waits(t, etcd)
+	b.stop()
+	second := a.term(t, 10*time.Second)
+	d := startNode(t, "d", c.Endpoints())
+	d.waits(t, etcd)
+	unfit.Store(true)
+	second.over(t, 10*time.Second)
+	d.term(t, 10*time.Second)
+	d.knows(t, "d")
+	d.stop()
+	a.stop()
 	oneAtATime(t, etcd)
 }
 

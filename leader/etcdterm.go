@@ -27,6 +27,7 @@ const (
 var (
 	errKeyLost     = errors.New("this node's key in the election was removed")
 	errHandedOver  = errors.New("the leadership is handed over")
+	errUnfit       = errors.New("this node cannot lead any more")
 	errWatchBroken = errors.New("the watch ended")
 )
 
@@ -102,10 +103,10 @@ func lost(ctx context.Context) bool {
 	return errors.Is(cause, etcdclient.ErrLeaseLost) || errors.Is(cause, etcdclient.ErrLeaseOld)
 }
 
-// watch returns why the term has to end: its key was removed, or a handover asks for it. It goes on while etcd
-// cannot be asked; the session's deadline then ends the term.
+// watch returns why the term has to end: its key was removed, a handover asks for it, or this node cannot lead any more. It
+// goes on while etcd cannot be asked; the session's deadline then ends the term.
 func (t *term) watch(ctx context.Context) error {
-	handover := make(chan struct{})
+	over := make(chan error, 1)
 	done := make(chan struct{})
 	defer func() { <-done }()
 	ctx, cancel := context.WithCancel(ctx)
@@ -114,8 +115,12 @@ func (t *term) watch(ctx context.Context) error {
 		defer close(done)
 		for {
 			v := t.elector.view.snapshot()
-			if v.nextRevision != 0 && v.next.Term == t.created {
-				close(handover)
+			switch {
+			case v.nextRevision != 0 && v.next.Term == t.created:
+				over <- errHandedOver
+				return
+			case v.unfit:
+				over <- errUnfit
 				return
 			}
 			select {
@@ -126,11 +131,11 @@ func (t *term) watch(ctx context.Context) error {
 		}
 	}()
 	for {
-		err := t.watchKey(ctx, handover)
+		err := t.watchKey(ctx, over)
 		if errors.Is(err, errKeyLost) {
 			t.session.Check() // most likely its lease was revoked
 		}
-		if ctx.Err() != nil || errors.Is(err, errKeyLost) || errors.Is(err, errHandedOver) {
+		if ctx.Err() != nil || errors.Is(err, errKeyLost) || errors.Is(err, errHandedOver) || errors.Is(err, errUnfit) {
 			return err
 		}
 		if !errors.Is(err, errLookAgain) && !sleep(ctx, minPause) {
@@ -139,8 +144,8 @@ func (t *term) watch(ctx context.Context) error {
 	}
 }
 
-// watchKey reads the term's key and watches it from there.
-func (t *term) watchKey(ctx context.Context, handover <-chan struct{}) error {
+// watchKey reads the term's key and watches it from there. It ends with what comes from over, too.
+func (t *term) watchKey(ctx context.Context, over <-chan error) error {
 	client := t.elector.options.Client
 	etcd, err := client.Etcd()
 	if err != nil {
@@ -165,8 +170,8 @@ func (t *term) watchKey(ctx context.Context, handover <-chan struct{}) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-handover:
-			return errHandedOver
+		case err := <-over:
+			return err
 		case <-check.C:
 			// Behind another connection may be another etcd, which knows nothing of this term.
 			if client.Connections() != connections {

@@ -26,6 +26,8 @@ type view struct {
 	nextRevision int64
 	leader       entry
 	nobody       time.Time
+	// unfit tells that this node cannot lead.
+	unfit bool
 	// changed is closed when anything changes.
 	changed chan struct{}
 }
@@ -106,6 +108,19 @@ func (v *view) publish() {
 	v.changed = make(chan struct{})
 }
 
+// judged notes whether this node cannot lead, and tells whether that is new.
+func (v *view) judged(unfit bool) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.unfit == unfit {
+		return false
+	}
+	v.unfit = unfit
+	close(v.changed)
+	v.changed = make(chan struct{})
+	return true
+}
+
 // lose notes that the keys cannot be followed for now.
 func (v *view) lose() {
 	v.mu.Lock()
@@ -133,6 +148,8 @@ type snapshot struct {
 	nobody       time.Time
 	next         handover
 	nextRevision int64
+	// unfit tells that this node cannot lead.
+	unfit bool
 	// waiting are the names of all candidates but the leader, sorted.
 	waiting []string
 	// changed is closed when this is no longer right.
@@ -142,7 +159,8 @@ type snapshot struct {
 func (v *view) snapshot() snapshot {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	s := snapshot{loaded: v.keys != nil, blind: v.blind, leader: v.leader, nobody: v.nobody, next: v.next, nextRevision: v.nextRevision, changed: v.changed}
+	s := snapshot{loaded: v.keys != nil, blind: v.blind, leader: v.leader, nobody: v.nobody, next: v.next, nextRevision: v.nextRevision,
+		unfit: v.unfit, changed: v.changed}
 	for _, e := range v.keys {
 		if e.created != v.leader.created && e.Node != "" {
 			s.waiting = append(s.waiting, e.Node)
@@ -152,5 +170,7 @@ func (v *view) snapshot() snapshot {
 	return s
 }
 
-// admits tells whether the node may come to lead.
-func (s snapshot) admits(node string) bool { return s.nextRevision == 0 || s.next.admits(node) }
+// admits tells whether the node, which is this one, may come to lead.
+func (s snapshot) admits(node string) bool {
+	return !s.unfit && (s.nextRevision == 0 || s.next.admits(node))
+}

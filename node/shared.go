@@ -113,7 +113,8 @@ func (n *Node) joinShared(o Options, dirs folders, local cluster.Local, address 
 	}
 	elector, err := leader.NewEtcd(leader.Options{
 		Client: s.client, Sessions: s.sessions, Prefix: c.State.Etcd.KeyPrefix + "/v1/leader",
-		NodeName: c.NodeName, InstanceID: instance, Disallow: c.DisallowLeadership, Log: n.log.Named("leader"),
+		NodeName: c.NodeName, InstanceID: instance, Disallow: c.DisallowLeadership, Fit: s.store.Changeable,
+		Log: n.log.Named("leader"),
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -29,6 +30,12 @@ func TestChaos_OlderAndNewerNodes(t *testing.T) {
 	begun := map[string]time.Duration{}
 	s.Round(Usual(), func() {
 		s.pause(4*time.Second, 6*time.Second)
+		// Who cannot change the state cannot lead.
+		client := first.PatientClient(patience)
+		defer client.Close()
+		if err := client.StepDown(context.Background(), ""); err == nil || !strings.Contains(err.Error(), "waits to lead") {
+			t.Errorf("the newer node was told to hand the leadership over to an older one: %v", err)
+		}
 		for _, n := range older {
 			s.minds.disturb(n)
 			cluster.Must(t, n.Stop())
