@@ -11,7 +11,7 @@ import (
 // stager has bundles unpacked in the background, so that a slow one never holds up the sites that are ready.
 type stager struct {
 	bundles Bundles
-	// done is told, outside of any lock, after each try.
+	// done is told, outside of any lock, after each try, and when the next one may be made.
 	done func(*state.App)
 
 	mu   sync.Mutex
@@ -78,9 +78,17 @@ func (g *stager) run(app *state.App, j *job) {
 		delete(g.jobs, jobOf(app))
 	} else {
 		j.failed++
-		j.retry = time.Now().Add(min(time.Second<<min(j.failed, 10), 5*time.Minute))
+		pause := min(time.Second<<min(j.failed, 10), 5*time.Minute)
+		j.retry = time.Now().Add(pause)
+		// Who still wants it then asks again, and does not wait for the next full pass: the node that has it may just be up.
+		time.AfterFunc(pause, func() { g.tell(app) })
 	}
 	g.mu.Unlock()
+	g.tell(app)
+}
+
+// tell has the sites that use a bundle looked at.
+func (g *stager) tell(app *state.App) {
 	if g.ctx.Err() == nil {
 		g.done(app)
 	}
