@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"errors"
+	"path/filepath"
 	"testing"
 
 	"statiko/state"
@@ -22,7 +23,14 @@ func TestCheckDeploy_WhoHasTheArchiveIsAway(t *testing.T) {
 	if err := n.all["b"].CheckDeploy(t.Context(), app); !errors.Is(err, state.ErrUnavailable) {
 		t.Errorf("deploying it: %v", err)
 	}
+	// What fails on the node itself is another thing.
+	spool := n.all["b"].SpoolDir
+	n.all["b"].SpoolDir = filepath.Join(spool, "gone")
 	away(false, false)
+	if err := n.all["b"].CheckDeploy(t.Context(), app); err == nil || errors.Is(err, state.ErrUnavailable) {
+		t.Errorf("deploying it when the node's own folder is not there: %v", err)
+	}
+	n.all["b"].SpoolDir = spool
 	if err := n.all["b"].CheckDeploy(t.Context(), app); err != nil {
 		t.Errorf("deploying it when it can be had: %v", err)
 	}

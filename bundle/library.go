@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -203,9 +202,11 @@ func missing(name string) error {
 	return state.Errorf(state.ErrNotFound, state.Key{Kind: state.KindApp, Name: name}, "", "there is no bundle %s", name)
 }
 
-// CheckDeploy returns what keeps a bundle from being served: an [state.ErrInvalid] with the manifest's faults.
+// CheckDeploy returns what keeps a bundle from being served: [state.ErrInvalid] with the manifest's faults, or
+// [state.ErrUnavailable] if its archive is not on this node and cannot be had from elsewhere now.
 func (l *Library) CheckDeploy(ctx context.Context, app *state.App) error {
 	staged, err := l.Ensure(ctx, app)
+	_, away := errors.AsType[unobtained](err)
 	switch {
 	case errors.Is(err, ErrPending):
 		return &state.InvalidError{Subject: "the deployment of " + app.Name, Faults: []state.Fault{{Field: "name",
@@ -214,8 +215,7 @@ func (l *Library) CheckDeploy(ctx context.Context, app *state.App) error {
 	case errors.Is(err, ErrSignature):
 		return &state.InvalidError{Subject: "the deployment of " + app.Name, Faults: []state.Fault{{Field: "name",
 			Message: "the bundle cannot be deployed: " + err.Error()}}}
-	case err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrHashMismatch) && l.without(ctx, app):
-		// Who has it may be away: its last word is not that of a fault here.
+	case away && !errors.Is(err, ErrHashMismatch):
 		return state.Errorf(state.ErrUnavailable, app.Key(), "", "this node has no archive of the bundle %s, and cannot get it now: %v", app.Name, err)
 	case err != nil:
 		return uploadError(app.Name, err)
@@ -236,12 +236,6 @@ func (l *Library) CheckDeploy(ctx context.Context, app *state.App) error {
 		invalid.Faults = []state.Fault{{Message: err.Error()}}
 	}
 	return invalid
-}
-
-// without tells whether this node certainly has no archive of a bundle.
-func (l *Library) without(ctx context.Context, app *state.App) bool {
-	ok, err := l.has(ctx, app)
-	return err == nil && !ok
 }
 
 // Ready returns the bundle if it is unpacked on this node, with the state's modification time, and its signature

@@ -55,12 +55,17 @@ const (
 	maxBreaks = 2
 )
 
+// unobtained is why none of the places has given an archive, as opposed to what went wrong on this node.
+type unobtained struct{ error }
+
+func (e unobtained) Unwrap() error { return e.error }
+
 // fetchFrom reads an archive from the sources into a spool, which has the bytes that the state says. A source that
 // breaks off is resumed, from where it was, at the next one. If the bytes turn out to be others, each source is tried
 // by itself, and blamed by name.
 func (l *Library) fetchFrom(ctx context.Context, app *state.App, sources []source) (*Spool, error) {
 	if len(sources) == 0 {
-		return nil, fmt.Errorf("%w on this node, and no other node is up", ErrNotFound)
+		return nil, unobtained{fmt.Errorf("%w on this node, and no other node is up", ErrNotFound)}
 	}
 	spool, used, err := l.fetchOnce(ctx, app, sources)
 	if !errors.Is(err, ErrHashMismatch) {
@@ -192,7 +197,7 @@ func (r *resuming) open() error {
 		r.next++
 	}
 	// The last reasons say most; earlier ones are the same again.
-	return errors.Join(r.errs[max(0, len(r.errs)-5):]...)
+	return unobtained{errors.Join(r.errs[max(0, len(r.errs)-5):]...)}
 }
 
 // pause waits before the next round.

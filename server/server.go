@@ -57,7 +57,8 @@ type Library interface {
 	Holdings(ctx context.Context) (map[string]bundle.Holding, error)
 	// Notes tells what happened to bundles within the last day.
 	Notes() []bundle.Note
-	// CheckDeploy tells whether a bundle can be served; what is wrong with it is ErrInvalid.
+	// CheckDeploy tells whether a bundle can be served; what is wrong with it is ErrInvalid, and ErrUnavailable that its
+	// archive cannot be had now.
 	CheckDeploy(ctx context.Context, app *state.App) error
 }
 
