@@ -143,11 +143,19 @@ func TestNginx_FaultsAreInTheStatus(t *testing.T) {
 	n.upload("plain", map[string]string{"index.html": "plain"})
 	n.deploy("a.test", "plain")
 	pid := func() int {
-		b, err := os.ReadFile(filepath.Join(n.dir, "data/nginx/run/nginx.pid"))
+		folders, err := filepath.Glob("/proc/[0-9]*")
 		n.ok(err)
-		id, err := strconv.Atoi(strings.TrimSpace(string(b)))
-		n.ok(err)
-		return id
+		for _, folder := range folders {
+			works, _ := os.Readlink(filepath.Join(folder, "cwd"))
+			title, _ := os.ReadFile(filepath.Join(folder, "cmdline"))
+			if works == filepath.Join(n.dir, "data/nginx") && strings.Contains(string(title), "master process") {
+				id, err := strconv.Atoi(filepath.Base(folder))
+				n.ok(err)
+				return id
+			}
+		}
+		t.Fatal("no nginx runs in the node's folder")
+		return 0
 	}
 	conf := filepath.Join(n.dir, "data/nginx/nginx.conf")
 	// It ends, and what it is to start with was spoilt.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"statiko/bundle"
 	"statiko/webserver"
 )
@@ -208,6 +210,35 @@ func TestFault_PortTaken(t *testing.T) {
 		t.Error(err)
 	}
 	_ = env
+}
+
+// nginx is killed while the disk is full: it starts again, and what a killed node left of it is found.
+func TestFault_KilledOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("a small disk can be mounted by root only: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	s := start(t, Options{Dir: dir})
+	apply(t, s, page(t, "a.test", "I am a"))
+	f, err := os.Create(filepath.Join(dir, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for block := make([]byte, 4096); err == nil; {
+		_, err = f.Write(block)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	first := masterOf(t, s)
+	EndLeftover(s.paths.dir)
+	if err := syscall.Kill(first, 0); err == nil {
+		t.Error("nginx was not found")
+	}
+	wantBody(t, s, "a.test", "/", "I am a")
 }
 
 // What an nginx of before left behind is ended before its ports are needed.

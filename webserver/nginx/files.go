@@ -67,6 +67,22 @@ func findOwner(name string) (owner, error) {
 	return owner{user: u.Username, group: g.Name, uid: uid, gid: gid}, nil
 }
 
+// discardPID has nginx write its process id to nowhere: nobody reads it, and nginx does not start if it cannot write it, as on a
+// disk that is full. At its end nginx takes the link away. What is in the way is an earlier version's file.
+func (p paths) discardPID() error {
+	err := os.Symlink(os.DevNull, p.pid)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if target, err := os.Readlink(p.pid); err == nil && target == os.DevNull {
+		return nil
+	}
+	if err := os.Remove(p.pid); err != nil {
+		return err
+	}
+	return os.Symlink(os.DevNull, p.pid)
+}
+
 // makeFolders makes all folders, also after somebody removed them; then with what has to be in them. Workers may look
 // into them, others not. s.applying is held.
 func (s *Server) makeFolders() error {

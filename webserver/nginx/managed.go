@@ -244,6 +244,9 @@ func (m *managed) supervise(ctx context.Context) {
 
 // once starts nginx and waits for its end, or has it end when ctx does.
 func (m *managed) once(ctx context.Context) error {
+	if err := m.s.paths.discardPID(); err != nil {
+		m.s.log.Warn("nginx writes its process id to the disk, and does not start on one that is full", zap.Error(err))
+	}
 	cmd := m.command(m.s.paths.conf)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r, w, err := os.Pipe()

@@ -104,21 +104,13 @@ func endGroup(group int, patience time.Duration) {
 }
 
 // EndLeftover ends the nginx that an earlier process with this folder started and left behind because it was killed. Its
-// ports are free then. It is known by its process group and by its working folder, which is this one.
+// ports are free then. It is known by its working folder, which is this one.
 func EndLeftover(dir string) {
-	p := newPaths(dir)
-	b, err := os.ReadFile(p.pid)
-	if err != nil {
-		return
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || pid <= 1 {
-		return
-	}
+	ended := map[int]bool{syscall.Getpgrp(): true} // each nginx has a group of its own
 	for _, proc := range processes() {
-		if proc.group == pid && proc.folder == filepath.Clean(dir) {
-			endGroup(pid, 3*time.Second)
-			return
+		if proc.folder == filepath.Clean(dir) && proc.group > 1 && !ended[proc.group] {
+			ended[proc.group] = true
+			endGroup(proc.group, 3*time.Second)
 		}
 	}
 }
