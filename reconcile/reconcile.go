@@ -73,6 +73,8 @@ type Reconciler struct {
 	byPair map[string]string
 	// dirty are domains to look at in the next pass although their objects did not change.
 	dirty map[string]bool
+	// tried are names of bundles that are to be looked at again, as their last try has ended or the next one may be made.
+	tried map[string]bool
 	all   bool
 	// unsettledSites wait for a certificate or a bundle.
 	unsettledSites map[string]bool
@@ -120,7 +122,7 @@ func New(o Options) *Reconciler {
 		Options: o,
 		records: records{dir: o.Dir},
 		look:    make(chan struct{}, 1),
-		sites:   map[string]*site{}, byPair: map[string]string{}, dirty: map[string]bool{}, all: true,
+		sites:   map[string]*site{}, byPair: map[string]string{}, dirty: map[string]bool{}, tried: map[string]bool{}, all: true,
 		unsettledSites: map[string]bool{}, refusedSites: map[string]bool{}, contents: map[string]*content{},
 		status:    Status{Running: true, LastSync: o.Now()},
 		passEnded: make(chan struct{}),
@@ -197,6 +199,7 @@ func (r *Reconciler) Sync() {
 func (r *Reconciler) staged(app *state.App) {
 	s := r.Store.Snapshot()
 	r.mark(func() {
+		r.tried[app.Name] = true
 		for domain := range s.Users(app.Key()) {
 			r.dirty[domain] = true
 		}
@@ -251,8 +254,8 @@ func (r *Reconciler) begin(s *state.Snapshot, now time.Time) (domains []string, 
 	everything = r.all || !known
 	r.status.LastSync, r.status.Running = now, true
 	r.all = false
-	dirty := r.dirty
-	r.dirty = map[string]bool{}
+	dirty, tried := r.dirty, r.tried
+	r.dirty, r.tried = map[string]bool{}, map[string]bool{}
 	if everything {
 		domains = make([]string, 0, s.Len(state.KindSite))
 		for site := range s.Sites() {
@@ -286,6 +289,11 @@ func (r *Reconciler) begin(s *state.Snapshot, now time.Time) (domains []string, 
 			if d, ok := r.byPair[k.Name]; ok {
 				dirty[d] = true
 			}
+		}
+	}
+	for name := range tried {
+		if app, ok := s.App(name); ok {
+			apps = append(apps, app)
 		}
 	}
 	for d := range maps.Keys(dirty) {

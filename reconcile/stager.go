@@ -25,9 +25,11 @@ type stager struct {
 // job is the last try to have a bundle.
 type job struct {
 	running bool
-	err     error
-	retry   time.Time
-	failed  int
+	// waking tells that somebody will tell done when the next try may be made.
+	waking bool
+	err    error
+	retry  time.Time
+	failed int
 }
 
 // jobOf names the work for a bundle. The same bytes under another name are other work, as they may be elsewhere, and
@@ -61,17 +63,18 @@ func (g *stager) want(app *state.App) {
 		return
 	}
 	j.running = true
-	g.running.Go(func() { g.run(app, j) })
+	ctx := g.ctx
+	g.running.Go(func() { g.run(ctx, app, j) })
 }
 
-func (g *stager) run(app *state.App, j *job) {
+func (g *stager) run(ctx context.Context, app *state.App, j *job) {
 	select {
 	case g.slots <- struct{}{}:
 		defer func() { <-g.slots }()
-	case <-g.ctx.Done():
+	case <-ctx.Done():
 		return
 	}
-	_, err := g.bundles.Ensure(g.ctx, app)
+	_, err := g.bundles.Ensure(ctx, app)
 	g.mu.Lock()
 	j.running, j.err = false, err
 	if err == nil {
@@ -80,17 +83,35 @@ func (g *stager) run(app *state.App, j *job) {
 		j.failed++
 		pause := min(time.Second<<min(j.failed, 10), 5*time.Minute)
 		j.retry = time.Now().Add(pause)
-		// Who still wants it then asks again, and does not wait for the next full pass: the node that has it may just be up.
-		time.AfterFunc(pause, func() { g.tell(app) })
+		if !j.waking {
+			j.waking = true
+			g.running.Go(func() { g.wake(ctx, app, j) })
+		}
 	}
 	g.mu.Unlock()
-	g.tell(app)
+	if ctx.Err() == nil {
+		g.done(app)
+	}
 }
 
-// tell has the sites that use a bundle looked at.
-func (g *stager) tell(app *state.App) {
-	if g.ctx.Err() == nil {
-		g.done(app)
+// wake has a bundle, and the sites that use it, looked at when it may be tried again, so that they do not wait for the next full pass:
+// the node that has it may just be up.
+func (g *stager) wake(ctx context.Context, app *state.App, j *job) {
+	for ctx.Err() == nil {
+		g.mu.Lock()
+		pause := time.Until(j.retry)
+		j.waking = pause > 0
+		g.mu.Unlock()
+		if pause <= 0 {
+			g.done(app)
+			return
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+		}
 	}
 }
 

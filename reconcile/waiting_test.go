@@ -171,33 +171,39 @@ func TestStage_SameBytesUnderAnotherName(t *testing.T) {
 }
 
 // A bundle that could not be fetched is tried again soon, and not only when something else changes or everything is
-// looked at: the node that has it may have come up meanwhile.
+// looked at: the node that has it may have come up meanwhile. So is one that no site has yet.
 func TestStage_WhatFailedIsTriedAgainByItself(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	app := w.upload("late", "late", "")
-	w.put(newSiteWith("late", "a.test"))
-	if err := os.RemoveAll(filepath.Join(w.dir, "apps", app.SHA256)); err != nil {
-		t.Fatal(err)
-	}
-	open := make(chan struct{})
-	close(open)
-	bundles := &slowBundles{Bundles: w.library, release: open}
-	bundles.fail = func(string) error {
-		if bundles.tries.Load() == 1 {
-			return errors.New("no other node is up")
+	for _, deployed := range []bool{true, false} {
+		w := newWorld(t)
+		app := w.upload("late", "late", "")
+		if deployed {
+			w.put(newSiteWith("late", "a.test"))
 		}
-		return nil
-	}
-	w.r = w.reconciler(w.server, func(o *Options) { o.Bundles = bundles })
-	w.run()
-	eventually(t, func() error {
-		if st := w.r.Site("a.test"); !st.Healthy {
-			return fmt.Errorf("%+v", st)
+		if err := os.RemoveAll(filepath.Join(w.dir, "apps", app.SHA256)); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
-	w.version("a.test", app)
+		open := make(chan struct{})
+		close(open)
+		bundles := &slowBundles{Bundles: w.library, release: open}
+		bundles.fail = func(string) error {
+			if bundles.tries.Load() == 1 {
+				return errors.New("no other node is up")
+			}
+			return nil
+		}
+		w.r = w.reconciler(w.server, func(o *Options) { o.Bundles = bundles })
+		w.run()
+		eventually(t, func() error {
+			if st := w.r.Site("a.test"); deployed && !st.Healthy {
+				return fmt.Errorf("%+v", st)
+			}
+			if !w.staged(app) {
+				return fmt.Errorf("not unpacked after %d tries", bundles.tries.Load())
+			}
+			return nil
+		})
+	}
 }
 
 // A document may give two names for the same bytes different times. The folder has one of them, and keeps it.
