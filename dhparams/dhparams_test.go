@@ -128,6 +128,13 @@ const safe1024 = "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC
 	"EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5" +
 	"AE9F24117C4B1FE649286651ECE65381FFFFFFFFFFFFFFFF"
 
+// unsafe2048 is a prime p of 2048 bits that is not safe: (p-1)/2 is composite, and has no factor below 20,000.
+const unsafe2048 = "DD9E393859FD889FC4075CE94EC0A0A4766730410590085C6C643C396BC7CD953ED0C825C860D73D3BF6481C5FA4CAD5412BF3F110467DFB" +
+	"8E6822630C5BF8222C516910B070F569ABE9FCA67E2157E49F5749AEFB53852D3E30EA4DB349CD36AF272622FAF60BA7F4AC89B6585E9A45" +
+	"F20D4BAF55BD5D202BD94C51215F271D39FAF0967B381AE5DA20485850C8B168F81CD22218605CF5F0BC099321D69A58B5558C352A913E0E" +
+	"20FE092912FBA63C5AC456CC893A97222408A12B13234518701F62B2D3037A48B046A501A600E8A418540724956F97CC4B3804611CD4C983" +
+	"BF1587D4B006A6D32E3A5D4CCACF9537DB6E51283C97E60A3F0100AC94939BE3"
+
 // W20: parameters below 2048 bits stop a web server.
 func TestW20_SmallParametersAreRefused(t *testing.T) {
 	t.Parallel()
@@ -149,8 +156,6 @@ func TestCheck(t *testing.T) {
 	num := func(s string) *big.Int { n, _ := new(big.Int).SetString(s, 16); return n }
 	good, oakley := Builtin(2048).P, num(safe1024)
 	less := func(p *big.Int, n int64) *big.Int { return new(big.Int).Sub(p, big.NewInt(n)) }
-	mersenne := new(big.Int).Lsh(big.NewInt(1), 2203) // 2^2203 - 1 is a prime
-	mersenne.Sub(mersenne, big.NewInt(1))
 	huge := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), MaxBits), big.NewInt(1))
 	two := big.NewInt(2)
 	for _, c := range []struct {
@@ -170,7 +175,7 @@ func TestCheck(t *testing.T) {
 		{"generator p-1", Params{P: oakley, G: less(oakley, 1)}, true, "bad_generator"},
 		{"generator p", Params{P: oakley, G: oakley}, true, "bad_generator"},
 		{"generator above", Params{P: oakley, G: new(big.Int).Lsh(oakley, 1)}, true, "bad_generator"},
-		{"prime, but not safe", Params{P: mersenne, G: two}, false, "not_safe_prime"},
+		{"prime, but not safe", Params{P: num(unsafe2048), G: two}, false, "not_safe_prime"},
 		{"not prime", Params{P: less(good, 2), G: two}, false, "not_prime"},
 		{"even", Params{P: less(good, 1), G: two}, false, "not_prime"},
 		{"short exponents", Params{P: good, G: two, ExponentBits: 100}, false, "short_exponent"},
