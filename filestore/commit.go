@@ -26,7 +26,7 @@ func (s *Store) run() {
 				return
 			}
 			quiet.Reset(s.foldAfter())
-			if s.disk.length-s.disk.base >= s.foldBytes() {
+			if s.disk.length-s.disk.base >= s.disk.foldBytes(s.options.FoldBytes) {
 				s.startFold()
 			}
 		case <-quiet.C:

@@ -34,9 +34,12 @@ func (s *Store) foldAfter() time.Duration {
 	return s.options.FoldAfter * time.Duration(1+s.disk.documentBytes()/s.options.FoldBytes)
 }
 
-// foldBytes is the length of the journal at which it is folded in any case: in proportion to the document, as what is written
-// for many changes would grow with it otherwise.
-func (s *Store) foldBytes() int64 { return max(s.options.FoldBytes, s.disk.documentBytes()/foldShare) }
+// foldShare is the part of the document's length that the journal may reach before it is folded.
+const foldShare = 2
+
+// foldBytes is the length of the journal at which it is folded in any case, least or longer: in proportion to the document, as
+// what is written for many changes would grow with it otherwise.
+func (d *disk) foldBytes(least int64) int64 { return max(least, d.documentBytes()/foldShare) }
 
 // startFold writes the newest snapshot's document to a new file, beside the commits that go on.
 func (s *Store) startFold() {
