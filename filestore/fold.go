@@ -16,6 +16,7 @@ type folding struct {
 	// The journal's end when the snapshot was the newest.
 	length, line int64
 	incarnation  int
+	began        time.Time
 }
 
 type foldResult struct {
@@ -34,6 +35,9 @@ func (s *Store) foldAfter() time.Duration {
 	return s.options.FoldAfter * time.Duration(1+s.disk.documentBytes()/s.options.FoldBytes)
 }
 
+// late tells whether the document has lacked something for so long that it is folded although changes go on.
+func (s *Store) late() bool { return s.unfolded() && time.Since(s.current) >= s.options.maxLag }
+
 // foldShare is the part of the document's length that the journal may reach before it is folded.
 const foldShare = 2
 
@@ -50,7 +54,7 @@ func (s *Store) startFold() {
 		// The edit comes first. It is looked at from time to time.
 		return
 	}
-	f := &folding{s.Snapshot(), s.disk.length, s.disk.line, s.disk.incarnation}
+	f := &folding{s.Snapshot(), s.disk.length, s.disk.line, s.disk.incarnation, time.Now()}
 	s.folding = f
 	go func() {
 		w, err := s.disk.writeDocument(s.disk.path+suffixFold, f.snapshot)
@@ -103,6 +107,7 @@ func (s *Store) endFold(r foldResult) error {
 	if err := s.finishFold(f, name, r.document); err != nil {
 		return s.foldFailed(err)
 	}
+	s.current = f.began
 	if s.Health().Reason != s.notice {
 		s.setHealth(nil)
 	}
