@@ -79,9 +79,13 @@ func (h headRecord) changeable() error {
 	return nil
 }
 
-// Changeable is an error, [state.ErrUnavailable], if this program is too old to change the state that it follows.
+// Changeable is an error, [state.ErrUnavailable], if this program is too old to change the state that it follows, or does not
+// know yet.
 func (s *Store) Changeable() error {
 	now, _ := s.replica()
+	if now.head.ID == "" {
+		return unavailable("nothing is known of the state yet")
+	}
 	return now.head.changeable()
 }
 

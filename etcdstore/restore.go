@@ -383,6 +383,12 @@ func (r *restore) flip(ctx context.Context) (int64, error) {
 			return 0, fmt.Errorf("another restore was quicker: %w; look at the state and try again", state.ErrConflict)
 		}
 		// Another restore, of a lower generation, came first: this one is the last, and wins.
+		if err := now.changeable(); err != nil {
+			if uncertain {
+				return 0, fmt.Errorf("%w: the restore was sent, but %v; look whether it was made before trying again", state.ErrUnknown, err)
+			}
+			return 0, err
+		}
 		if !r.detached {
 			r.head = now
 			continue

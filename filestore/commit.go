@@ -18,6 +18,9 @@ func (s *Store) run() {
 	for {
 		select {
 		case <-s.wake:
+			if !s.unfolded() {
+				s.current = time.Now()
+			}
 			batch, open := s.take()
 			s.commit(batch)
 			changed = time.Now()
@@ -26,7 +29,7 @@ func (s *Store) run() {
 				return
 			}
 			quiet.Reset(s.foldAfter())
-			if s.disk.length-s.disk.base >= s.foldBytes() {
+			if s.disk.length-s.disk.base >= s.disk.foldBytes(s.options.FoldBytes) || s.late() {
 				s.startFold()
 			}
 		case <-quiet.C:
@@ -35,7 +38,7 @@ func (s *Store) run() {
 			s.endFold(f)
 		case <-look.C:
 			s.look(false)
-			if time.Since(changed) >= s.foldAfter() {
+			if time.Since(changed) >= s.foldAfter() || s.late() {
 				s.startFold()
 			}
 		}

@@ -27,14 +27,8 @@ const (
 	memberCopy = "copy"
 )
 
-// Limits of a copy.
-const (
-	// copyQuiet is how long nothing must have been saved until the journal is folded.
-	copyQuiet = time.Minute
-	// foldShare is the part of the document's length that the journal may reach before it is folded, so that
-	// what is written for changes stays in proportion.
-	foldShare = 2
-)
+// copyQuiet is how long nothing must have been saved until the journal of a copy is folded.
+const copyQuiet = time.Minute
 
 // Copy keeps a snapshot of another store on this node's disk, with a note of that store's, so that the node can serve
 // when it starts without it. Its files are those of a [Store]: a document, and a journal of what changed since; and
@@ -49,9 +43,7 @@ type Copy struct {
 	// kept is what is on the disk; nil if that is not known, and everything has to be written.
 	kept *state.Snapshot
 	note []byte
-	// documentBytes is the document's length.
-	documentBytes int64
-	fold          *time.Timer
+	fold *time.Timer
 	// damaged tells that the newest document was found damaged: it must not take the place of the previous one.
 	damaged bool
 	closed  bool
@@ -193,7 +185,7 @@ func (c *Copy) Save(s *state.Snapshot, note []byte) error {
 	if c.closed {
 		return errors.New("the local copy is closed")
 	}
-	if lines, ok := c.changes(s, note); ok && c.disk.length+int64(len(lines)) <= max(c.foldBytes, c.documentBytes/foldShare) {
+	if lines, ok := c.changes(s, note); ok && c.disk.length+int64(len(lines)) <= c.disk.foldBytes(c.foldBytes) {
 		if err := c.disk.append(lines, 1); err != nil {
 			c.kept = nil
 			return err
@@ -244,7 +236,7 @@ func (c *Copy) rewrite(s *state.Snapshot, note []byte) error {
 	}
 	d := c.disk
 	name := d.path + suffixDocument
-	digest, size, err := c.writeDocument(name, s, m)
+	document, err := c.writeDocument(name, s, m)
 	if err != nil {
 		return err
 	}
@@ -273,8 +265,8 @@ func (c *Copy) rewrite(s *state.Snapshot, note []byte) error {
 		}
 	}
 	d.journal, d.length, d.line, d.broken = journal, 0, 0, nil
-	d.document.digest = digest
-	c.kept, c.note, c.documentBytes, c.damaged = s, bytes.Clone(note), size, false
+	d.document = document
+	c.kept, c.note, c.damaged = s, bytes.Clone(note), false
 	return nil
 }
 

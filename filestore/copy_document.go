@@ -9,16 +9,14 @@ import (
 	"statiko/state"
 )
 
-// writeDocument writes a copy's document to a new file: the state document, and a line with its sum. It returns the
-// document's SHA-256 in hexadecimal and the length in bytes.
-func (c *Copy) writeDocument(name string, s *state.Snapshot, member json.RawMessage) (digest string, size int64, err error) {
-	sum := sha256.New()
+// writeDocument writes a copy's document to a new file: the state document, and a line with its sum.
+func (c *Copy) writeDocument(name string, s *state.Snapshot, member json.RawMessage) (written, error) {
+	sum, digest := sha256.New(), ""
 	f, err := c.disk.writeNew(name, func(w io.Writer) error {
-		counted := &countingWriter{w: io.MultiWriter(w, sum)}
-		if err := s.WriteDocument(counted, state.DocumentOptions{Extra: map[string]json.RawMessage{memberCopy: member}}); err != nil {
+		if err := s.WriteDocument(io.MultiWriter(w, sum), state.DocumentOptions{Extra: map[string]json.RawMessage{memberCopy: member}}); err != nil {
 			return err
 		}
-		size, digest = counted.n, hex.EncodeToString(sum.Sum(nil))
+		digest = hex.EncodeToString(sum.Sum(nil))
 		line, err := appendLine(nil, digest)
 		if err != nil {
 			return err
@@ -27,21 +25,9 @@ func (c *Copy) writeDocument(name string, s *state.Snapshot, member json.RawMess
 		return err
 	})
 	if err != nil {
-		return "", 0, err
+		return written{}, err
 	}
-	return digest, size, f.Close()
+	return c.disk.finish(f, name, s.Revision(), digest)
 }
 
 func writeNothing(io.Writer) error { return nil }
-
-// countingWriter counts what passes.
-type countingWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countingWriter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
-}

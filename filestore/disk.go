@@ -119,13 +119,18 @@ func (d *disk) writeDocument(name string, s *state.Snapshot) (written, error) {
 	if err != nil {
 		return written{}, err
 	}
+	return d.finish(f, name, s.Revision(), hex.EncodeToString(sum.Sum(nil)))
+}
+
+// finish closes the new file of a document.
+func (d *disk) finish(f File, name string, revision int64, digest string) (written, error) {
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		d.discard(name)
 		return written{}, err
 	}
-	return written{s.Revision(), hex.EncodeToString(sum.Sum(nil)), info}, nil
+	return written{revision, digest, info}, nil
 }
 
 // putDocument makes the new file the document. The error tells whether that may have happened nevertheless.

@@ -16,6 +16,7 @@ type folding struct {
 	// The journal's end when the snapshot was the newest.
 	length, line int64
 	incarnation  int
+	began        time.Time
 }
 
 type foldResult struct {
@@ -34,9 +35,15 @@ func (s *Store) foldAfter() time.Duration {
 	return s.options.FoldAfter * time.Duration(1+s.disk.documentBytes()/s.options.FoldBytes)
 }
 
-// foldBytes is the length of the journal at which it is folded in any case: in proportion to the document, as what is written
-// for many changes would grow with it otherwise.
-func (s *Store) foldBytes() int64 { return max(s.options.FoldBytes, s.disk.documentBytes()/foldShare) }
+// late tells whether the document has lacked something for so long that it is folded although changes go on.
+func (s *Store) late() bool { return s.unfolded() && time.Since(s.current) >= s.options.maxLag }
+
+// foldShare is the part of the document's length that the journal may reach before it is folded.
+const foldShare = 2
+
+// foldBytes is the length of the journal at which it is folded in any case, least or longer: in proportion to the document, as
+// what is written for many changes would grow with it otherwise.
+func (d *disk) foldBytes(least int64) int64 { return max(least, d.documentBytes()/foldShare) }
 
 // startFold writes the newest snapshot's document to a new file, beside the commits that go on.
 func (s *Store) startFold() {
@@ -47,7 +54,7 @@ func (s *Store) startFold() {
 		// The edit comes first. It is looked at from time to time.
 		return
 	}
-	f := &folding{s.Snapshot(), s.disk.length, s.disk.line, s.disk.incarnation}
+	f := &folding{s.Snapshot(), s.disk.length, s.disk.line, s.disk.incarnation, time.Now()}
 	s.folding = f
 	go func() {
 		w, err := s.disk.writeDocument(s.disk.path+suffixFold, f.snapshot)
@@ -100,6 +107,7 @@ func (s *Store) endFold(r foldResult) error {
 	if err := s.finishFold(f, name, r.document); err != nil {
 		return s.foldFailed(err)
 	}
+	s.current = f.began
 	if s.Health().Reason != s.notice {
 		s.setHealth(nil)
 	}

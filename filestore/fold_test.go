@@ -1,7 +1,9 @@
 package filestore
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -46,4 +48,41 @@ func TestFold_WaitsInProportionToTheDocument(t *testing.T) {
 	if want := time.Hour * time.Duration(1+s.disk.documentBytes()/1000); s.foldAfter() != want || want < 3*time.Hour {
 		t.Errorf("%s, want %s for %d bytes", s.foldAfter(), want, s.disk.documentBytes())
 	}
+}
+
+// Changes that go on, each before the journal has been quiet for long enough, must not keep the document as it was.
+func TestFold_TheDocumentFollowsChangesThatGoOn(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	s := open(t, Options{Path: path, FoldAfter: time.Hour, checkEvery: time.Hour, maxLag: 100 * time.Millisecond})
+	for _, first := range []string{"a.test", "b.test"} {
+		mustPut(t, s, siteOf(first))
+		i := 0
+		eventually(t, func() error {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(data), `"`+first+`"`) {
+				return nil
+			}
+			i++
+			mustPut(t, s, siteOf(fmt.Sprintf("%d.then-%s", i, first)))
+			return errors.New("the document lacks " + first)
+		})
+	}
+}
+
+// A single change is folded by then too, although nothing else happens.
+func TestFold_TheDocumentHasTheLastChange(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	s := open(t, Options{Path: path, FoldAfter: time.Hour, checkEvery: 10 * time.Millisecond, maxLag: 50 * time.Millisecond})
+	mustPut(t, s, siteOf("a.test"))
+	eventually(t, func() error {
+		if data, err := os.ReadFile(path); err != nil || !strings.Contains(string(data), "a.test") {
+			return fmt.Errorf("the document is %q (%v)", data, err)
+		}
+		return nil
+	})
 }

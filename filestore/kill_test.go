@@ -23,13 +23,22 @@ func childMain() bool {
 	if len(os.Args) != 3 || !strings.HasPrefix(os.Args[1], childArgument) {
 		return false
 	}
-	s, err := Open(Options{Path: strings.TrimPrefix(os.Args[1], childArgument), FoldAfter: time.Millisecond, FoldBytes: 4000})
+	path, fsys := strings.TrimPrefix(os.Args[1], childArgument), &faultFS{}
+	s, err := Open(Options{Path: path, FoldAfter: time.Millisecond, FoldBytes: 4000, FS: fsys})
 	if err != nil {
 		fmt.Println("error", err)
 		return true
 	}
 	fmt.Println("open", s.Snapshot().Revision())
 	var mu sync.Mutex
+	fsys.set(func(op, name string) error {
+		if op == "rename" && name == path {
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Println("folded")
+		}
+		return nil
+	})
 	for w := range 4 {
 		go func() {
 			for i := 0; ; i++ {
@@ -42,13 +51,17 @@ func childMain() bool {
 					fmt.Println("stored", domain, revision)
 				}
 				mu.Unlock()
+				if w == 0 {
+					// A fold runs beside the others' changes nearly all the time.
+					_, _ = s.do(context.Background(), &request{begin: true})
+				}
 			}
 		}()
 	}
 	select {}
 }
 
-// What a process that is killed at any moment had acknowledged is there, and it can be opened at once.
+// What a process that is killed at any moment, folding or not, had acknowledged is there, and it can be opened at once.
 func TestKill_AcknowledgedIsKept(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
@@ -57,7 +70,7 @@ func TestKill_AcknowledgedIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	acknowledged, revision := map[string]bool{}, int64(0)
-	rounds := 12
+	rounds, folds, halves := 12, 0, 0
 	if os.Getenv("STATIKO_SOAK") == "1" {
 		rounds = 20
 	}
@@ -86,6 +99,8 @@ func TestKill_AcknowledgedIsKept(t *testing.T) {
 				now, _ := strconv.ParseInt(words[2], 10, 64)
 				revision = max(revision, now)
 				left--
+			case "folded":
+				folds++
 			}
 			if left == 0 || t.Failed() {
 				if err := child.Process.Kill(); err != nil {
@@ -94,6 +109,13 @@ func TestKill_AcknowledgedIsKept(t *testing.T) {
 			}
 		}
 		_ = child.Wait()
+		// What it leaves half-written tells that it was folding.
+		for _, suffix := range []string{suffixFold, suffixJournal} {
+			if _, err := os.Stat(path + suffix); err == nil {
+				halves++
+				break
+			}
+		}
 		s, err := Open(quietly(killed(t, path)))
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
@@ -105,5 +127,8 @@ func TestKill_AcknowledgedIsKept(t *testing.T) {
 		}
 		s.Close()
 	}
-	t.Logf("%d sites acknowledged over %d kills", len(acknowledged), rounds)
+	t.Logf("%d sites acknowledged over %d kills, %d of them in the middle of one of %d folds", len(acknowledged), rounds, halves, folds)
+	if folds == 0 || halves < 3 {
+		t.Errorf("%d folds, %d of %d kills in the middle of one: they hardly met", folds, halves, rounds)
+	}
 }

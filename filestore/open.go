@@ -16,11 +16,14 @@ import (
 
 // Defaults of [Options].
 const (
-	// DefaultFoldAfter is so long that a burst of changes is folded once, and so short that the document is
-	// current when somebody looks.
+	// DefaultFoldAfter is so long that a burst of changes is folded once, and so short that a document of few sites is
+	// current a moment later.
 	DefaultFoldAfter = time.Second
 	// DefaultFoldBytes is the length of the journal in bytes that a start can read in a moment.
 	DefaultFoldBytes = 8 << 20
+	// defaultMaxLag is how long the document may lack a change while others go on: so long that writing all of it that often
+	// is no load.
+	defaultMaxLag = 5 * time.Minute
 	// defaultCheckEvery is how often the document is looked at for changes by hand.
 	defaultCheckEvery = 2 * time.Second
 	// defaultRetryAfter doubles with each attempt, up to maxRetryAfter: each writes the whole document.
@@ -39,7 +42,7 @@ type Options struct {
 	// Log gets what an administrator should know; nil for none.
 	Log *zap.Logger
 	// FoldAfter is how long nothing must have changed until the journal is folded, and as long again for each FoldBytes of the
-	// document; 0 is DefaultFoldAfter.
+	// document; 0 is DefaultFoldAfter. Where changes go on and on, it is folded every few minutes.
 	FoldAfter time.Duration
 	// FoldBytes is the length of the journal at which it is folded in any case, if half of the document is not longer; 0 is
 	// DefaultFoldBytes.
@@ -49,6 +52,8 @@ type Options struct {
 	// FS is the file system; nil is the real one.
 	FS FS
 
+	// maxLag is how long the document may lack a change; 0 is the default.
+	maxLag time.Duration
 	// checkEvery is the period of looking for changes by hand, and of repairing; 0 is the default.
 	checkEvery time.Duration
 	// retryAfter is the first pause before a disk that refused is tried again; 0 is the default.
@@ -69,6 +74,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.FoldBytes <= 0 {
 		o.FoldBytes = DefaultFoldBytes
+	}
+	if o.maxLag <= 0 {
+		o.maxLag = defaultMaxLag
 	}
 	if o.checkEvery <= 0 {
 		o.checkEvery = defaultCheckEvery

@@ -37,6 +37,8 @@ type Store struct {
 	disk    *disk
 	folding *folding
 	folded  chan foldResult
+	// current is when the document last had everything, or was begun to be written with all there was.
+	current time.Time
 	// notice is what needs attention although changes are possible.
 	notice string
 	// retry is when to try again what the disk refused, pause how long to wait the next time.
@@ -80,6 +82,7 @@ func start(o Options, d *disk, lock io.Closer, found *loaded, knownKeys map[stri
 	s := &Store{
 		Feed: state.NewFeed(found.snapshot), log: o.Log, options: o, knownKeys: knownKeys, repairs: found.repairs,
 		lock: lock, wake: make(chan struct{}, 1), done: make(chan struct{}), disk: d, folded: make(chan foldResult, 1),
+		current: time.Now(),
 	}
 	s.setHealth(d.broken)
 	go s.run()

@@ -3,6 +3,7 @@ package leader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,7 @@ type Options struct {
 	// Disallow keeps this node from leading. It still knows who leads.
 	Disallow bool
 	// Fit tells why this node cannot do what a leader has to do at the moment; nil, or no error, means that it can. It is
-	// asked every second, and must not block. A node that is not fit is no candidate, and does not go on to lead.
+	// asked every second, more often while it cannot, and must not block. A node that is not fit is no candidate, and does not go on to lead.
 	Fit func() error
 	// Log may be nil.
 	Log *zap.Logger
@@ -43,8 +44,8 @@ type Options struct {
 //
 // A campaign ends with its session. Who was elected makes sure in a transaction that the key is still there and that
 // no handover names another, and writes into it since when it leads. A term ends when its session ends (by the local
-// clock, before etcd can give the lease away), when its key is gone or belongs to another, and when a handover asks
-// for it. The key is removed at the end of a term, so that the next leader need not wait for a lease to run out.
+// clock, before etcd can give the lease away), when its key is gone or belongs to another, when a handover asks for it,
+// and when [Options.Fit] says that this node cannot lead any more. The key is removed at the end of a term, so that the next leader need not wait for a lease to run out.
 type Etcd struct {
 	options Options
 	log     *zap.Logger
@@ -94,12 +95,12 @@ func (e *Etcd) Run(ctx context.Context, duties map[string]Duty) error {
 		return nil
 	}
 	if e.options.Fit != nil {
-		e.judge()
+		unfit := e.judge(errNotJudged)
 		judged := make(chan struct{})
 		go func() { // ended and awaited below
 			defer close(judged)
-			for sleep(watching, fitPeriod) {
-				e.judge()
+			for sleep(watching, fitPause(unfit)) {
+				unfit = e.judge(unfit)
 			}
 		}()
 		defer func() {
@@ -111,20 +112,38 @@ func (e *Etcd) Run(ctx context.Context, duties map[string]Duty) error {
 	return nil
 }
 
-// fitPeriod is how often a node is asked whether it can lead.
-const fitPeriod = time.Second
+// How often a node is asked whether it can lead. One that cannot, as each that starts and has not loaded the state, is asked
+// at shorter intervals, so that it is a candidate as soon as it can.
+const (
+	fitPeriod   = time.Second
+	unfitPeriod = 100 * time.Millisecond
+)
 
-// judge notes whether this node can lead.
-func (e *Etcd) judge() {
+func fitPause(unfit error) time.Duration {
+	if unfit != nil {
+		return unfitPeriod
+	}
+	return fitPeriod
+}
+
+// errNotJudged stands for the judgement before the first.
+var errNotJudged = errors.New("it was not asked yet")
+
+// judge notes whether this node can lead, and returns why not. before is what it returned the last time.
+func (e *Etcd) judge(before error) error {
 	err := e.options.Fit()
-	if !e.view.judged(err != nil) {
-		return
-	}
-	if err != nil {
+	e.view.judged(err != nil)
+	switch {
+	case fmt.Sprint(err) == fmt.Sprint(before):
+	case err == nil:
+		e.log.Info("this node can lead")
+	case errors.Is(before, errNotJudged):
+		// Most likely the state is still being loaded.
+		e.log.Info("this node cannot lead yet", zap.Error(err))
+	default:
 		e.log.Warn("this node cannot lead for now", zap.Error(err))
-	} else {
-		e.log.Info("this node can lead again")
 	}
+	return err
 }
 
 // LeaderState is what a node knows about who leads. All times are of this node's clock but for Since, which is of

@@ -126,7 +126,7 @@ func (c *crier) look() {
 	default:
 		c.cried = true
 		log.Warn("no node leads: certificates and DH parameters are not made until one may and can",
-			zap.Time("since", s.nobody), zap.Bool("thisNodeMayLead", !c.elector.options.Disallow))
+			zap.Time("since", s.nobody), zap.Bool("thisNodeMayLead", !c.elector.options.Disallow && !s.unfit))
 	}
 	c.term = 0
 }

@@ -104,21 +104,23 @@ func (v *view) publish() {
 	case v.nobody.IsZero():
 		v.nobody = time.Now()
 	}
+	v.wake()
+}
+
+// wake wakes who waits for a change. v.mu is held.
+func (v *view) wake() {
 	close(v.changed)
 	v.changed = make(chan struct{})
 }
 
-// judged notes whether this node cannot lead, and tells whether that is new.
-func (v *view) judged(unfit bool) bool {
+// judged notes whether this node cannot lead.
+func (v *view) judged(unfit bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.unfit == unfit {
-		return false
+	if v.unfit != unfit {
+		v.unfit = unfit
+		v.wake()
 	}
-	v.unfit = unfit
-	close(v.changed)
-	v.changed = make(chan struct{})
-	return true
 }
 
 // lose notes that the keys cannot be followed for now.
@@ -135,8 +137,7 @@ func (v *view) forget() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.keys, v.nextRevision, v.leader, v.nobody, v.blind = nil, 0, entry{}, time.Time{}, time.Now()
-	close(v.changed)
-	v.changed = make(chan struct{})
+	v.wake()
 }
 
 // snapshot is the view at one moment.

@@ -105,6 +105,25 @@ var mutants = []mutant{
 		pkg: "etcdstore", run: "TestJoin_ANewerVersionOfTheStateIsNotTouched",
 	},
 	{
+		name: "an older node accepts the state of a newer version",
+		edits: []edit{
+			{"etcdstore/accept.go", `if err := head.changeable(); err != nil {`, `if err := head.changeable(); err != nil && version == 0 {`},
+		},
+		pkg: "etcdstore", run: "TestDetached_ANewerVersionIsNotAccepted",
+	},
+	{
+		name: "a restore does not look at the version that came meanwhile",
+		edits: []edit{
+			{"etcdstore/restore.go", `if err := now.changeable(); err != nil {`, `if err := now.changeable(); err != nil && version == 0 {`},
+		},
+		pkg: "etcdstore", run: "TestRestore_ANewerVersionThatCameMeanwhileIsNotTouched",
+	},
+	{
+		name:  "a node that knows no state yet may lead",
+		edits: []edit{{"etcdstore/head.go", `	if now.head.ID == "" {`, `	if version == 0 {`}},
+		pkg:   "etcdstore", run: "TestChangeable_OnlyWhatIsKnownAndOfThisVersion",
+	},
+	{
 		name: "a restore is written in place, without the flip",
 		edits: []edit{
 			{"etcdstore/restore.go", `add(r.store.keys.object(r.gen, o.Key()), string(data))`, `add(r.store.keys.object(r.head.Generation, o.Key()), string(data))`},
@@ -191,6 +210,11 @@ var mutants = []mutant{
 	s.deadline`, `	s.over = false
 	s.deadline`}},
 		pkg: "etcdclient", run: "TestSession_LateAnswerDoesNotReviveIt",
+	},
+	{
+		name:  "a leader that cannot lead any more goes on",
+		edits: []edit{{"leader/etcdterm.go", `			case v.unfit:`, `			case v.unfit && !v.loaded:`}},
+		pkg:   "leader", run: "TestElection_WhoCannotLeadDoesNot",
 	},
 	{
 		name:  "a terminated leader does not resign",
