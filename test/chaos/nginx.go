@@ -13,6 +13,7 @@ import (
 func NginxFaults() []Fault {
 	return []Fault{
 		{"a node whose sites nginx serves is killed", false, func(s *Scene) func() { return s.killed(s.nginxNode()) }},
+		{"a node whose sites nginx serves freezes", false, func(s *Scene) func() { return s.frozen(s.nginxNode()) }},
 		{"nginx is killed, but not its workers", false, (*Scene).nginxKilled},
 		{"a worker of nginx is killed", false, (*Scene).nginxWorkerKilled},
 	}

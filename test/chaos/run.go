@@ -105,6 +105,8 @@ func (s *Scene) Random(load Load, faults []Fault, least time.Duration) {
 	for _, f := range faults {
 		s.T.Logf("%3d times: %s", counts[f.Name], f.Name)
 	}
+	s.total()
+	s.totals.mustShow(s.T, load, s.full > 0)
 }
 
 // next draws a fault of a sort from those left, which are all again when none is.

@@ -42,6 +42,8 @@ type Scene struct {
 	// visits counts those that were answered.
 	visits atomic.Int64
 	totals Totals
+	// totaled is the last round that they have.
+	totaled int
 }
 
 // Pair is the imported certificate of most sites, which so need no leader; Steady is the site that is always there,
@@ -93,21 +95,21 @@ func NewScene(t testing.TB, c *cluster.Cluster, seed uint64) *Scene {
 
 // begin begins the records of a round.
 func (s *Scene) begin() {
-	if s.calls != nil {
-		s.total()
-	}
+	s.total()
 	s.round++
 	s.calls, s.views = history.NewRecorder(), &history.Views{}
 	s.visits.Store(0)
 	s.bundles.begin()
 }
 
-// total counts the round that is over, unless nothing was asked for in it.
+// total counts the round that is over, once, unless nothing was asked for in it.
 func (s *Scene) total() {
-	if len(s.calls.Calls()) > 0 {
-		s.totals.add(s)
-		All.add(s)
+	if s.totaled == s.round || len(s.calls.Calls()) == 0 {
+		return
 	}
+	s.totaled = s.round
+	s.totals.add(s)
+	All.add(s)
 }
 
 // Prefix begins the names of the round's sites.
