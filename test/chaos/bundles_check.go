@@ -26,7 +26,8 @@ func (s *Scene) judgeBundles() {
 		}
 	}
 	for _, n := range s.Nodes {
-		cluster.Must(s.T, cluster.Poll(time.Minute, "the bundles are everywhere, as "+n.Name()+" sees it", func() error {
+		// A node that missed a bundle may find out at its next full pass only, a minute later.
+		cluster.Must(s.T, cluster.Poll(3*time.Minute, "the bundles are everywhere, as "+n.Name()+" sees it", func() error {
 			return s.bundlesAre(n, results)
 		}))
 	}
