@@ -22,7 +22,8 @@ func TestChaos_NodesRestartedUnderVisitors(t *testing.T) {
 	Wanted(t)
 	bin := filepath.Join(t.TempDir(), "fast")
 	cluster.Must(t, cluster.Build(bin))
-	s := NewScene(t, cluster.Start(t, cluster.Options{Bin: bin, Nodes: 3, Links: true, Etcd: etcdtest.Options{Members: 3}}), Seed(t))
+	s := NewScene(t, cluster.Start(t, cluster.Options{Bin: bin, Nodes: 3, Links: true, Etcd: etcdtest.Options{Members: 3}}),
+		Seed(t), &allScenes)
 	const rate, visitors = 1000, 50
 	var visits, retries atomic.Int64
 	var longest atomic.Int64
@@ -135,7 +136,7 @@ func TestChaos_ANodesDiskIsFull(t *testing.T) {
 	n.Settings["appRoot"] = filepath.Join(disk, "data")
 	cluster.Must(t, n.Write())
 	c.Start(t)
-	s := NewScene(t, c, Seed(t))
+	s := NewScene(t, c, Seed(t), &allScenes)
 	s.Round(Usual(), func() {
 		cluster.Must(t, cluster.FillDisk(disk))
 		s.events.say("the disk of %s is full", n.Name())

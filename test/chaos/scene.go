@@ -44,6 +44,8 @@ type Scene struct {
 	totals Totals
 	// totaled is the last round that they have.
 	totaled int
+	// all has those of other scenes too; nil if nobody asks.
+	all *Totals
 }
 
 // Pair is the imported certificate of most sites, which so need no leader; Steady is the site that is always there,
@@ -58,10 +60,10 @@ const (
 var steadyPage = []byte("<!doctype html><title>steady</title>")
 
 // NewScene prepares a cluster that runs: it imports a certificate, uploads a bundle, and adds the sites that are
-// always there.
-func NewScene(t testing.TB, c *cluster.Cluster, seed uint64) *Scene {
+// always there. Its rounds are counted in all, too, unless that is nil.
+func NewScene(t testing.TB, c *cluster.Cluster, seed uint64, all *Totals) *Scene {
 	t.Helper()
-	s := &Scene{Cluster: c, T: t, random: rand.New(rand.NewPCG(seed, seed))}
+	s := &Scene{Cluster: c, T: t, random: rand.New(rand.NewPCG(seed, seed)), all: all}
 	s.minds.of = map[*cluster.Node]*mind{}
 	for _, n := range c.Nodes {
 		s.minds.of[n] = &mind{}
@@ -109,7 +111,9 @@ func (s *Scene) total() {
 	}
 	s.totaled = s.round
 	s.totals.add(s)
-	All.add(s)
+	if s.all != nil {
+		s.all.add(s)
+	}
 }
 
 // Prefix begins the names of the round's sites.

@@ -14,9 +14,6 @@ type Totals struct {
 	rounds, calls, refused, unknown, restores, views, visits, uploads, deployments, full int
 }
 
-// All are the totals of all scenes of this process.
-var All Totals
-
 // add counts a round.
 func (t *Totals) add(s *Scene) {
 	t.mu.Lock()
