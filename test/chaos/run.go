@@ -123,7 +123,7 @@ func (s *Scene) next(left *[]Fault, all []Fault, etcd bool) Fault {
 	return f
 }
 
-// Apply begins faults, lets them last for a while, and mends them: etcd first, which a node may need to be there.
+// Apply begins faults, lets them last for a while, and mends them in an order by chance.
 func (s *Scene) Apply(faults ...Fault) {
 	var mend []func()
 	for _, f := range faults {
