@@ -34,7 +34,10 @@ func Launch(folder string, o Options) (_ *Cluster, err error) {
 		}
 		c.Nodes = append(c.Nodes, n)
 	}
-	return c, c.start()
+	if err := c.start(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // End ends the nodes and etcd. It is an error if a node does not end well, or its log tells of a fault. The files stay.
