@@ -12,7 +12,7 @@ import (
 // judgement of what they were told. "make chaos" does it for minutes; see docs/reliability.md.
 func TestChaos_Smoke(t *testing.T) {
 	t.Parallel()
-	s := chaos.NewScene(t, cluster.Start(t, cluster.Options{Bin: builtFast(t), Nodes: 2, Links: true}), 1)
+	s := chaos.NewScene(t, cluster.Start(t, cluster.Options{Bin: builtFast(t), Nodes: 2, Links: true}), 1, nil)
 	load := chaos.Usual()
 	load.Groups = 4
 	s.Round(load, func() {

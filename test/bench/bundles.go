@@ -121,7 +121,7 @@ func (b *bench) copyDurably(data []byte, name string) error {
 
 // unpackedOn waits until so many nodes can serve a bundle.
 func unpackedOn(ctx context.Context, n *node, name string, count int) error {
-	return cluster.PollEvery(ctx, 5*time.Millisecond, serveTimeout, name+" is not on all nodes", func() error {
+	return cluster.PollEvery(ctx, 5*time.Millisecond, serveTimeout, name+" is on all nodes", func() error {
 		apps, err := n.client.AppsOnNodes(ctx)
 		if err != nil {
 			return err

@@ -84,7 +84,7 @@ func changeRow(what string, all []*scaled, took turns) row {
 // sites, as the answer about all takes longer the more there are.
 func (n *node) applied(ctx context.Context, domains []string) error {
 	for _, domain := range domains {
-		if err := cluster.PollEvery(ctx, 20*time.Millisecond, serveTimeout, "the change of "+domain+" is not applied", func() error {
+		if err := cluster.PollEvery(ctx, 20*time.Millisecond, serveTimeout, "the change of "+domain+" is applied", func() error {
 			status, err := n.client.Status(ctx, domain, false)
 			switch {
 			case err != nil:

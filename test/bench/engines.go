@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -220,16 +220,13 @@ func (n *node) restoreNaming(ctx context.Context, count int, app func(i int) str
 
 // shareOfMemory is what the node and its nginx have in memory, of what processes share each its part, in bytes.
 func (n *node) shareOfMemory() int64 {
-	pids := []string{strconv.Itoa(n.Cmd.Process.Pid)}
-	folders, _ := filepath.Glob("/proc/[0-9]*/cwd")
-	for _, f := range folders {
-		if at, err := os.Readlink(f); err == nil && at == filepath.Join(n.Dir, "data", "nginx") {
-			pids = append(pids, filepath.Base(filepath.Dir(f)))
-		}
+	pids := []int{n.Cmd.Process.Pid}
+	if found, err := n.Nginx(); err == nil {
+		pids = slices.Concat(pids, []int{found.Master}, found.Workers, found.Ending)
 	}
 	var sum int64
 	for _, pid := range pids {
-		data, err := os.ReadFile("/proc/" + pid + "/smaps_rollup")
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 		if err != nil {
 			continue // it has ended
 		}

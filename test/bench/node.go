@@ -68,7 +68,7 @@ func (n *node) start(ctx context.Context) error {
 	if err := n.Launch(); err != nil {
 		return err
 	}
-	return cluster.PollEvery(ctx, 2*time.Millisecond, startTimeout, "the API does not answer", func() error { return n.Answers(ctx) })
+	return cluster.PollEvery(ctx, 2*time.Millisecond, startTimeout, "the API answers", func() error { return n.Answers(ctx) })
 }
 
 // stop ends the process. It is idempotent, and fine on a node that was not started.

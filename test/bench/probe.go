@@ -76,7 +76,7 @@ func (p *prober) ask(ctx context.Context, s site) error {
 
 // until asks again and again. Each try costs the node a handshake, so the pauses are as long as the figure allows.
 func (p *prober) until(ctx context.Context, s site, pause time.Duration) error {
-	return cluster.PollEvery(ctx, pause, serveTimeout, s.domain+" is not served", func() error { return p.ask(ctx, s) })
+	return cluster.PollEvery(ctx, pause, serveTimeout, s.domain+" is served", func() error { return p.ask(ctx, s) })
 }
 
 // probers is how many connections askAll has at a time.

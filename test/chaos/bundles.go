@@ -3,6 +3,7 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -27,22 +28,26 @@ type bundles struct {
 	calls *history.Recorder
 
 	mu sync.Mutex
-	// archives are those of all uploads, acknowledged or not, and pages what they have as their index.html.
-	archives, pages map[string][]byte
+	// archives are the hashes of those of the round's uploads, acknowledged or not, by the bundles' names.
+	archives map[string]hash
+	// pages are the names by the hashes of what the bundles have as their index.html; former are those of the round before.
+	pages, former map[hash]string
 	// acknowledged are in the order of their acknowledgements, as the state has them.
 	acknowledged []api.App
 	// deployed is what was acknowledged last.
 	deployed string
 }
 
+// hash is a SHA-256: the bundles of hours would fill the memory.
+type hash [sha256.Size]byte
+
 // begin begins a round, which has no bundles. Nodes may yet serve those of the round before for a moment.
 func (b *bundles) begin() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls, b.acknowledged, b.deployed = history.NewRecorder(), nil, App
-	if b.archives == nil {
-		b.archives, b.pages = map[string][]byte{}, map[string][]byte{App: steadyPage}
-	}
+	b.former, b.pages = b.pages, map[hash]string{sha256.Sum256(steadyPage): App}
+	b.archives = map[string]hash{}
 }
 
 // document adds the acknowledged bundles to a document, and returns what it deploys.
@@ -121,7 +126,7 @@ func (s *Scene) upload(client int, n *cluster.Node, c *api.Client, name string, 
 	archive := cluster.Zip(map[string][]byte{"index.html": page})
 	b := &s.bundles
 	b.mu.Lock()
-	b.archives[name], b.pages[name] = archive, page
+	b.archives[name], b.pages[sha256.Sum256(page)] = sha256.Sum256(archive), name
 	b.mu.Unlock()
 
 	b.whole.Lock()
@@ -198,10 +203,14 @@ func (s *Scene) deployedWhole(n *cluster.Node) (app string, err error) {
 	}
 	s.bundles.mu.Lock()
 	defer s.bundles.mu.Unlock()
-	for app, page := range s.bundles.pages {
-		if p.Status == 200 && bytes.Equal(p.Body, page) {
-			return app, nil
-		}
+	sum := sha256.Sum256(p.Body)
+	app, ok := s.bundles.pages[sum]
+	if !ok {
+		app, ok = s.bundles.former[sum]
 	}
-	return "", fmt.Errorf("https://%s/ through %s is no whole version: status %d, %d bytes, %.60q", Deployed, n.Name(), p.Status, len(p.Body), p.Body)
+	if p.Status != 200 || !ok {
+		return "", fmt.Errorf("https://%s/ through %s is no whole version of this round or the last: status %d, %d bytes, %.60q",
+			Deployed, n.Name(), p.Status, len(p.Body), p.Body)
+	}
+	return app, nil
 }

@@ -44,7 +44,7 @@ func TestChaos_ClocksAreWrong(t *testing.T) {
 			for i, n := range c.Nodes {
 				shiftIs(t, n, test.shifts[i])
 			}
-			s := NewScene(t, c, seed)
+			s := NewScene(t, c, seed, &allScenes)
 			s.Round(Usual(), func() {
 				for _, f := range Faults() {
 					if f.Name == "the leader is killed" || f.Name == "the leader's packets to etcd are lost" {

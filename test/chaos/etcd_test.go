@@ -23,7 +23,7 @@ func TestChaos_EtcdUpgraded(t *testing.T) {
 	s := NewScene(t, cluster.Start(t, cluster.Options{
 		Bin: built(t), Nodes: 2, Links: true,
 		Etcd: etcdtest.Options{Members: 3, Program: etcdtest.Older(t, "3.5"), Flags: []string{"--snapshot-count=50"}},
-	}), seed)
+	}), seed, &allScenes)
 	s.Round(Usual(), func() {
 		for _, program := range []string{etcdtest.Older(t, "3.6"), etcdtest.Binary(t)} {
 			for _, i := range s.random.Perm(3) {

@@ -22,7 +22,8 @@ func TestChaos_NodesRestartedUnderVisitors(t *testing.T) {
 	Wanted(t)
 	bin := filepath.Join(t.TempDir(), "fast")
 	cluster.Must(t, cluster.Build(bin))
-	s := NewScene(t, cluster.Start(t, cluster.Options{Bin: bin, Nodes: 3, Links: true, Etcd: etcdtest.Options{Members: 3}}), Seed(t))
+	s := NewScene(t, cluster.Start(t, cluster.Options{Bin: bin, Nodes: 3, Links: true, Etcd: etcdtest.Options{Members: 3}}),
+		Seed(t), &allScenes)
 	const rate, visitors = 1000, 50
 	var visits, retries atomic.Int64
 	var longest atomic.Int64
@@ -126,18 +127,14 @@ func TestChaos_ANodesDiskIsFull(t *testing.T) {
 	}
 	c := cluster.New(t, cluster.Options{Bin: built(t), Nodes: 2, Links: true})
 	n := c.Nodes[1]
-	disk := filepath.Join(n.Dir, "disk")
-	cluster.Must(t, cluster.MountDisk(disk, "16m"))
-	t.Cleanup(func() {
-		cluster.Must(t, n.End())
-		cluster.Unmount(disk)
-	})
-	n.Settings["appRoot"] = filepath.Join(disk, "data")
+	repo := n.Settings["repo.local.path"]
+	n.UseDisk(t, "16m")
+	n.Settings["repo.local.path"] = repo // there is space for the bundles themselves
 	cluster.Must(t, n.Write())
 	c.Start(t)
-	s := NewScene(t, c, Seed(t))
+	s := NewScene(t, c, Seed(t), &allScenes)
 	s.Round(Usual(), func() {
-		cluster.Must(t, cluster.FillDisk(disk))
+		cluster.Must(t, cluster.FillDisk(n.Disk))
 		s.events.say("the disk of %s is full", n.Name())
 		s.pause(3*time.Second, 5*time.Second)
 		app := cluster.Zip(map[string][]byte{"index.html": bytes.Repeat([]byte("x"), 1<<20)})
@@ -156,7 +153,7 @@ func TestChaos_ANodesDiskIsFull(t *testing.T) {
 		cluster.Must(t, cluster.Poll(cluster.StartTimeout, n.Name()+" serves with its disk full", func() error { return s.serving(n) }))
 		s.minds.calm(n, true)
 		s.pause(2*time.Second, 3*time.Second)
-		cluster.Must(t, cluster.FreeDisk(disk))
+		cluster.Must(t, cluster.FreeDisk(n.Disk))
 		s.events.say("the disk of %s has space again", n.Name())
 		s.pause(time.Second, 2*time.Second)
 	})

@@ -15,6 +15,9 @@ import (
 // binFolder is below which the programs are built; TestMain sets it.
 var binFolder string
 
+// allScenes are the totals of this process, which prints them at its end.
+var allScenes Totals
+
 // built returns the folder of the programs, built once with the race detector.
 func built(t testing.TB) string {
 	t.Helper()
@@ -37,7 +40,7 @@ func TestMain(m *testing.M) {
 	binFolder = dir
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)
-		fmt.Println("all scenarios:", &All)
+		fmt.Println("all scenarios:", &allScenes)
 		os.Exit(code)
 	}))
 }

@@ -22,7 +22,7 @@ func TestChaos_MigrationUnderLoad(t *testing.T) {
 	delete(n.Settings, "state.etcd.address")
 	cluster.Must(t, n.Write())
 	n.Start(t)
-	s := NewScene(t, c, Seed(t))
+	s := NewScene(t, c, Seed(t), &allScenes)
 	s.begin()
 	s.Restore(-1, n, n.API(t), history.Sites{})
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 
 	"statiko/test/cluster"
 )
@@ -12,6 +13,7 @@ import (
 func NginxFaults() []Fault {
 	return []Fault{
 		{"a node whose sites nginx serves is killed", false, func(s *Scene) func() { return s.killed(s.nginxNode()) }},
+		{"a node whose sites nginx serves freezes", false, func(s *Scene) func() { return s.frozen(s.nginxNode()) }},
 		{"nginx is killed, but not its workers", false, (*Scene).nginxKilled},
 		{"a worker of nginx is killed", false, (*Scene).nginxWorkerKilled},
 	}
@@ -50,7 +52,7 @@ func (s *Scene) nginxKilled() func() {
 			if err != nil {
 				return err
 			}
-			for _, id := range now.Workers {
+			for _, id := range slices.Concat(now.Workers, now.Ending) {
 				if slices.Contains(before.Workers, id) {
 					return fmt.Errorf("the worker %d of the killed one is left", id)
 				}
@@ -64,12 +66,18 @@ func (s *Scene) nginxKilled() func() {
 // nginxWorkerKilled kills a worker: what it was answering is lost, and nothing else.
 func (s *Scene) nginxWorkerKilled() func() {
 	n := s.nginxNode()
-	worker := s.nginxOf(n).Workers[0]
-	s.events.say("the worker %d of nginx of %s is killed", worker, n.Name())
 	s.minds.disturb(n)
-	cluster.Must(s.T, cluster.KillAndWait(worker))
-	s.minds.calm(n, false)
-	return nil
+	defer s.minds.calm(n, false)
+	for {
+		worker := s.nginxOf(n).Workers[0]
+		err := cluster.KillAndWait(worker)
+		if errors.Is(err, syscall.ESRCH) {
+			continue // it ended by itself, as workers do when nginx has read a new configuration
+		}
+		cluster.Must(s.T, err)
+		s.events.say("the worker %d of nginx of %s was killed", worker, n.Name())
+		return nil
+	}
 }
 
 // servesOn notes a fault unless the node's nginx serves while the node itself is killed or frozen.

@@ -13,7 +13,7 @@ func newScene(t testing.TB, seed uint64, settings ...string) *Scene {
 	t.Helper()
 	return NewScene(t, cluster.Start(t, cluster.Options{
 		Bin: built(t), Nodes: 3, Links: true, Etcd: etcdtest.Options{Members: 3}, Settings: settings,
-	}), seed)
+	}), seed, &allScenes)
 }
 
 // All faults come, in an order that the seed decides, one of nodes and one of etcd at a time, while clients change and restore
@@ -36,5 +36,5 @@ func TestChaos_Random(t *testing.T) {
 	c.Start(t)
 	load := Usual()
 	load.Deployers, load.Between = 3, 300*time.Millisecond
-	NewScene(t, c, seed).Random(load, faults, Time(t, 90*time.Second))
+	NewScene(t, c, seed, &allScenes).Random(load, faults, Time(t, 90*time.Second))
 }

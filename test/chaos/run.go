@@ -105,6 +105,8 @@ func (s *Scene) Random(load Load, faults []Fault, least time.Duration) {
 	for _, f := range faults {
 		s.T.Logf("%3d times: %s", counts[f.Name], f.Name)
 	}
+	s.total()
+	s.totals.mustShow(s.T, load, s.full > 0)
 }
 
 // next draws a fault of a sort from those left, which are all again when none is.
@@ -121,7 +123,7 @@ func (s *Scene) next(left *[]Fault, all []Fault, etcd bool) Fault {
 	return f
 }
 
-// Apply begins faults, lets them last for a while, and mends them: etcd first, which a node may need to be there.
+// Apply begins faults, lets them last for a while, and mends them in an order by chance.
 func (s *Scene) Apply(faults ...Fault) {
 	var mend []func()
 	for _, f := range faults {

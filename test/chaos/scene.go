@@ -42,6 +42,10 @@ type Scene struct {
 	// visits counts those that were answered.
 	visits atomic.Int64
 	totals Totals
+	// totaled is the last round that they have.
+	totaled int
+	// all has those of other scenes too; nil if nobody asks.
+	all *Totals
 }
 
 // Pair is the imported certificate of most sites, which so need no leader; Steady is the site that is always there,
@@ -56,10 +60,10 @@ const (
 var steadyPage = []byte("<!doctype html><title>steady</title>")
 
 // NewScene prepares a cluster that runs: it imports a certificate, uploads a bundle, and adds the sites that are
-// always there.
-func NewScene(t testing.TB, c *cluster.Cluster, seed uint64) *Scene {
+// always there. Its rounds are counted in all, too, unless that is nil.
+func NewScene(t testing.TB, c *cluster.Cluster, seed uint64, all *Totals) *Scene {
 	t.Helper()
-	s := &Scene{Cluster: c, T: t, random: rand.New(rand.NewPCG(seed, seed))}
+	s := &Scene{Cluster: c, T: t, random: rand.New(rand.NewPCG(seed, seed)), all: all}
 	s.minds.of = map[*cluster.Node]*mind{}
 	for _, n := range c.Nodes {
 		s.minds.of[n] = &mind{}
@@ -93,20 +97,22 @@ func NewScene(t testing.TB, c *cluster.Cluster, seed uint64) *Scene {
 
 // begin begins the records of a round.
 func (s *Scene) begin() {
-	if s.calls != nil {
-		s.total()
-	}
+	s.total()
 	s.round++
 	s.calls, s.views = history.NewRecorder(), &history.Views{}
 	s.visits.Store(0)
 	s.bundles.begin()
 }
 
-// total counts the round that is over, unless nothing was asked for in it.
+// total counts the round that is over, once, unless nothing was asked for in it.
 func (s *Scene) total() {
-	if len(s.calls.Calls()) > 0 {
-		s.totals.add(s)
-		All.add(s)
+	if s.totaled == s.round || len(s.calls.Calls()) == 0 {
+		return
+	}
+	s.totaled = s.round
+	s.totals.add(s)
+	if s.all != nil {
+		s.all.add(s)
 	}
 }
 

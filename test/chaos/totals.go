@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"sync"
+	"testing"
 
 	"statiko/test/history"
 )
@@ -12,9 +13,6 @@ type Totals struct {
 	mu                                                                                   sync.Mutex
 	rounds, calls, refused, unknown, restores, views, visits, uploads, deployments, full int
 }
-
-// All are the totals of all scenes of this process.
-var All Totals
 
 // add counts a round.
 func (t *Totals) add(s *Scene) {
@@ -53,6 +51,20 @@ func (t *Totals) add(s *Scene) {
 	}
 	t.views += s.views.Len()
 	t.visits += int(s.visits.Load())
+}
+
+// mustShow fails the test if nothing was recorded of what the load and the faults are for: bundles, if clients deployed any,
+// and refusals for a full disk, if a disk was full.
+func (t *Totals) mustShow(tb testing.TB, load Load, full bool) {
+	tb.Helper()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if load.Deployers > 0 && (t.uploads == 0 || t.deployments == 0) {
+		tb.Errorf("the run shows nothing of bundles: %d uploads and %d deployments were acknowledged", t.uploads, t.deployments)
+	}
+	if full && t.full == 0 {
+		tb.Error("the run shows nothing of full disks: there were some, and no call was refused for one")
+	}
 }
 
 // String is the totals in one line.

@@ -26,7 +26,7 @@ func TestChaos_OlderAndNewerNodes(t *testing.T) {
 	for _, n := range older {
 		n.Start(t)
 	}
-	s := NewScene(t, c, Seed(t))
+	s := NewScene(t, c, Seed(t), &allScenes)
 	begun := map[string]time.Duration{}
 	s.Round(Usual(), func() {
 		s.pause(4*time.Second, 6*time.Second)

@@ -10,11 +10,11 @@ import (
 
 // Launch is [Start] outside of a test, with all files in the folder, which exists. The cluster ends with this process, or by
 // [Cluster.End]. Links are for tests.
-func Launch(folder string, o Options) (c *Cluster, err error) {
+func Launch(folder string, o Options) (_ *Cluster, err error) {
 	if o.Links {
 		return nil, errors.New("links are made in tests only")
 	}
-	c = &Cluster{}
+	c := &Cluster{}
 	if c.Etcd, err = etcdtest.Launch(folder, o.Etcd); err != nil {
 		return nil, err
 	}
@@ -34,7 +34,10 @@ func Launch(folder string, o Options) (c *Cluster, err error) {
 		}
 		c.Nodes = append(c.Nodes, n)
 	}
-	return c, c.start()
+	if err := c.start(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // End ends the nodes and etcd. It is an error if a node does not end well, or its log tells of a fault. The files stay.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,11 +46,11 @@ func (n *Node) nginxFolder() string { return filepath.Join(n.Settings["appRoot"]
 // Nginx are the processes of a node's nginx.
 type Nginx struct {
 	Master int
-	// Workers may be of former masters too.
-	Workers []int
+	// Workers may be of former masters too. Ending are those that take no connections any more, and end with their last.
+	Workers, Ending []int
 }
 
-// Nginx returns the processes of the node's nginx, also of one that a killed node left, or an error if no master runs.
+// Nginx returns the processes of the node's nginx, also of one that a killed node left, and an error if no master runs.
 func (n *Node) Nginx() (Nginx, error) {
 	folders, err := filepath.Glob("/proc/[0-9]*/cwd")
 	if err != nil {
@@ -72,6 +73,8 @@ func (n *Node) Nginx() (Nginx, error) {
 		switch {
 		case strings.HasPrefix(string(title), "nginx: master"):
 			found.Master = id
+		case strings.HasPrefix(string(title), "nginx: worker") && strings.Contains(string(title), "shutting down"):
+			found.Ending = append(found.Ending, id)
 		case strings.HasPrefix(string(title), "nginx: worker"):
 			found.Workers = append(found.Workers, id)
 		}
@@ -82,7 +85,8 @@ func (n *Node) Nginx() (Nginx, error) {
 	return found, nil
 }
 
-// KillAndWait kills a process that is no child of this one, and waits for its end.
+// KillAndWait kills a process that is no child of this one, and waits for its end. One that has
+// ended already is [syscall.ESRCH].
 func KillAndWait(id int) error {
 	if err := syscall.Kill(id, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill %d: %w", id, err)
@@ -92,8 +96,8 @@ func KillAndWait(id int) error {
 		if err != nil {
 			return nil //nolint:nilerr // it is gone
 		}
-		// The state comes after the name, which is in parentheses; Z has ended, but nobody has asked how.
-		_, state, _ := strings.Cut(string(stat), ") ")
+		// The state comes after the name, which is in parentheses and may have any in it; Z has ended, but nobody has asked how.
+		state := strings.TrimSpace(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		if strings.HasPrefix(state, "Z") {
 			return nil
 		}

@@ -35,9 +35,8 @@ func PollEvery(ctx context.Context, pause, timeout time.Duration, what string, t
 }
 
 func poll(ctx context.Context, timeout time.Duration, what string, try func() error, pause func(waited time.Duration) time.Duration) error {
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	for began := time.Now(); ; {
+	began := time.Now()
+	for {
 		err := try()
 		if err == nil {
 			return nil
@@ -49,9 +48,8 @@ func poll(ctx context.Context, timeout time.Duration, what string, try func() er
 		if waited > timeout {
 			return fmt.Errorf("%s: not within %s: %w", what, timeout, err)
 		}
-		timer.Reset(pause(waited))
 		select {
-		case <-timer.C:
+		case <-time.After(pause(waited)):
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w: %w", what, ctx.Err(), err)
 		}
