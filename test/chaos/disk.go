@@ -15,7 +15,7 @@ func DiskFaults() []Fault {
 		{"a node's disk is full and the node is restarted", false, func(s *Scene) func() {
 			// A node with nginx needs some space at its start, to write nginx's configuration anew.
 			n := s.anyNode()
-			for n.Settings["webserver"] == "nginx" {
+			for n.HasNginx() {
 				n = s.anyNode()
 			}
 			mend := s.diskFull(n)
