@@ -36,7 +36,7 @@ func (l *Library) Add(ctx context.Context, spool *Spool, name, typ, signature, h
 		return Added{}, err
 	}
 	if old, ok := l.Store.Snapshot().App(app.Name); ok {
-		return l.again(ctx, old, app)
+		return l.again(ctx, old, app, spool)
 	}
 	release := l.hold(app)
 	defer release()
@@ -68,13 +68,23 @@ func (l *Library) Add(ctx context.Context, spool *Spool, name, typ, signature, h
 	}
 	switch {
 	case err == nil && l.Cache == nil:
-		if err := l.own().SetMeta(context.WithoutCancel(ctx), app.Name, metaOf(app)); err != nil {
+		if err := l.entered(context.WithoutCancel(ctx), app, spool); err != nil {
 			l.Log.Warn("that a bundle is in the state could not be noted beside its archive; the next look does it", zap.String("bundle", app.Name), zap.Error(err))
 		}
 	case err != nil && !errors.Is(err, state.ErrUnknown):
 		l.undo(ctx, app)
 	}
 	return Added{rev, replicas}, err
+}
+
+// entered notes beside the archive on this node that the state knows the bundle. If the archive went away meanwhile, with the
+// folder, it is stored once more: no other node may have it.
+func (l *Library) entered(ctx context.Context, app *state.App, spool *Spool) error {
+	err := l.own().SetMeta(ctx, app.Name, metaOf(app))
+	if errors.Is(err, ErrNotFound) {
+		err = l.keep(ctx, app, spool, metaOf(app))
+	}
+	return err
 }
 
 // enough refuses what reached too few nodes, if that is asked for.
@@ -244,8 +254,8 @@ func uploadError(name string, err error) error {
 	return fmt.Errorf("unpack the bundle %s: %w", name, err)
 }
 
-// again answers an upload of a name that exists.
-func (l *Library) again(ctx context.Context, old, app *state.App) (Added, error) {
+// again answers an upload of a name that exists. What this node has lost of it is stored again.
+func (l *Library) again(ctx context.Context, old, app *state.App, spool *Spool) (Added, error) {
 	rev, err := l.Store.Update(ctx, func(d *state.Draft) error {
 		now, ok := d.App(old.Name)
 		if !ok {
@@ -255,6 +265,11 @@ func (l *Library) again(ctx context.Context, old, app *state.App) (Added, error)
 	})
 	if err != nil {
 		return Added{}, err
+	}
+	if _, err := l.own().Stat(ctx, old.Name); errors.Is(err, ErrNotFound) {
+		if err := l.keep(ctx, old, spool, metaOf(old)); err != nil {
+			return Added{}, fmt.Errorf("store the bundle %s: %w", old.Name, err)
+		}
 	}
 	return Added{rev, l.replicate(ctx, old)}, nil
 }
