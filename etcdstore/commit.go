@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -31,9 +32,12 @@ const maxCompares = 128
 
 // Commit is [state.Committer]'s. Until the timeout it repeats the identical transaction: a transaction that was cut
 // off may have been made, or be made later, and looking once proves nothing. When a repetition's comparisons fail,
-// the operations of this node that the watch has brought up to that moment tell whether the first one did it; and the
-// repetition has changed this node's cut key, which each of its transactions compares, so that the first one, if it is
-// still under way somewhere, cannot be made any more.
+// the operations of this node that the watch has brought up to that moment tell whether the first one did it.
+//
+// Of all attempts, which may be under way somewhere for long, at most one is made. A repetition, whether it is made or
+// refused, changes this node's cut key, which each attempt compares: what was sent before it cannot be made any more. And
+// a repetition is made only if this node's last operation is still from before the first attempt, which would have changed
+// it: otherwise, what somebody else has undone since would come back.
 func (s *Store) Commit(ctx context.Context, t *state.Txn) (int64, error) {
 	if err := s.enter(); err != nil {
 		return 0, err
@@ -80,10 +84,13 @@ type commit struct {
 	uncertain bool
 	// loads is the store's count when the commit began.
 	loads int64
+	// reached is etcd's revision before the first attempt, up to which the operations of this node are known.
+	reached int64
 }
 
 func (c *commit) build(now replica) {
 	k, gen, node := c.store.keys, c.head.Generation, c.store.options.NodeName
+	c.reached = now.reached
 	c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(k.head()), "=", c.head.revision),
 		clientv3.Compare(clientv3.ModRevision(k.cut(node)), "=", now.cut))
 	for _, cmp := range c.txn.Compares {
@@ -100,7 +107,7 @@ func (c *commit) build(now replica) {
 		c.compares = append(c.compares, clientv3.Compare(clientv3.CreateRevision(key), "=", revision))
 		c.otherwise = append(c.otherwise, clientv3.OpGet(key))
 	}
-	if seen := now.seen; seen.Key != "" && seen.Key != k.head() && len(c.compares) < maxCompares {
+	if seen := now.seen; seen.Key != "" && seen.Key != k.head() && len(c.compares) < maxCompares-1 {
 		// What was seen cannot be older now, unless etcd is an older copy of itself.
 		c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(seen.Key), ">", seen.Revision-1))
 	}
@@ -154,11 +161,14 @@ func (c *commit) run(ctx context.Context) (int64, error) {
 func (c *commit) attempt(ctx context.Context, try int) (*clientv3.TxnResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(firstAttempt<<min(try, 4), maxPatience))
 	defer cancel()
-	otherwise := c.otherwise
+	compares, then, otherwise := c.compares, c.then, c.otherwise
 	if c.uncertain {
-		otherwise = append(otherwise[:len(otherwise):len(otherwise)], clientv3.OpPut(c.store.keys.cut(c.store.options.NodeName), c.id))
+		k, node := c.store.keys, c.store.options.NodeName
+		cut := clientv3.OpPut(k.cut(node), c.id)
+		compares = append(slices.Clip(compares), clientv3.Compare(clientv3.ModRevision(k.op(node)), "<", c.reached+1))
+		then, otherwise = append(slices.Clip(then), cut), append(slices.Clip(otherwise), cut)
 	}
-	return c.etcd.Txn(ctx).If(c.compares...).Then(c.then...).Else(otherwise...).Commit()
+	return c.etcd.Txn(ctx).If(compares...).Then(then...).Else(otherwise...).Commit()
 }
 
 // outcome is what is known when time is up. Whatever it is, etcd is not as it should be.

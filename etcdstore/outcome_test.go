@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -140,6 +141,49 @@ func TestCommit_ALateAttemptOfARefusedUpdateIsNotMade(t *testing.T) {
 	}
 	awaitSites(t, s, "b.test")
 	awaitSites(t, other, "b.test")
+}
+
+// Of the attempts of one update, which all may arrive late, one is made: what somebody has undone since does not come back.
+func TestCommit_OfManyAttemptsOneIsMade(t *testing.T) {
+	t.Parallel()
+	for name, order := range map[string]struct{ repetitionFirst bool }{
+		"the first attempt arrives after the repetition": {true},
+		"a repetition arrives after the first attempt":   {false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, prefix := sharedCluster(t), newPrefix()
+			s := openOn(t, c.Endpoints(), Options{Prefix: prefix})
+			other := openOn(t, c.Endpoints(), Options{Prefix: prefix, NodeName: "other"})
+			mustPut(t, s, site("before.test"))
+			committer := &capture{Store: s}
+			if _, err := state.RunUpdate(t.Context(), committer, func(d *state.Draft) error { return d.Put(site("a.test")) }); err == nil {
+				t.Fatal("it was not captured")
+			}
+			sent := committer.commit
+			attempts := []func() (*clientv3.TxnResponse, error){
+				func() (*clientv3.TxnResponse, error) { sent.uncertain = false; return sent.attempt(t.Context(), 0) },
+				func() (*clientv3.TxnResponse, error) { sent.uncertain = true; return sent.attempt(t.Context(), 1) },
+			}
+			if order.repetitionFirst {
+				slices.Reverse(attempts)
+			}
+			if r, err := attempts[0](); err != nil || !r.Succeeded {
+				t.Fatalf("the one that arrives first: %v, %v", r, err)
+			}
+			awaitSites(t, other, "a.test", "before.test")
+			if _, err := other.Update(t.Context(), func(d *state.Draft) error { return d.Delete(site("a.test").Key()) }); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := attempts[1](); err != nil || r.Succeeded {
+				t.Errorf("the one that arrives later was made: %v, %v", r, err)
+			}
+			// Both nodes go on.
+			mustPut(t, s, site("b.test"))
+			awaitSites(t, other, "b.test", "before.test")
+			awaitSites(t, s, "b.test", "before.test")
+		})
+	}
 }
 
 // capture keeps the first commit instead of sending it.

@@ -6,10 +6,11 @@ import (
 )
 
 // Limits of one transaction, which are etcd's (128 comparisons, 128 operations, 1.5 MiB a request) less what a
-// backend adds of its own: comparing head and fence, writing the operation's id.
+// backend adds of its own: comparing head, fence and what repetitions of a transaction leave, writing the operation's id and
+// such a trace.
 const (
-	MaxCompares = 125
-	MaxWrites   = 127
+	MaxCompares = 124
+	MaxWrites   = 126
 	MaxTxnBytes = 1 << 20
 )
 

@@ -46,6 +46,18 @@ var mutants = []mutant{
 		pkg: "etcdstore", run: "TestCommit_ALateAttemptOfARefusedUpdateIsNotMade",
 	},
 	{
+		name: "a change may be made again by an earlier attempt",
+		edits: []edit{{"etcdstore/commit.go", `then, otherwise = append(slices.Clip(then), cut), append(slices.Clip(otherwise), cut)`,
+			`otherwise = append(slices.Clip(otherwise), cut)`}},
+		pkg: "etcdstore", run: "TestCommit_OfManyAttemptsOneIsMade",
+	},
+	{
+		name: "a change may be made again by a later attempt",
+		edits: []edit{{"etcdstore/commit.go", `clientv3.Compare(clientv3.ModRevision(k.op(node)), "<", c.reached+1))`,
+			`clientv3.Compare(clientv3.ModRevision(k.op(node)), ">", -1))`}},
+		pkg: "etcdstore", run: "TestCommit_OfManyAttemptsOneIsMade",
+	},
+	{
 		name:  "a change cut off is taken for not made",
 		edits: []edit{{"etcdstore/commit.go", `			c.uncertain = true`, `			c.uncertain = false`}},
 		pkg:   "etcdstore", run: "TestCommit_OutcomesOfUpdatesCutOffByAFrozenServerAreTrue",
