@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,6 +11,7 @@ import (
 
 	"statiko/secret"
 	"statiko/state"
+	"statiko/state/storetest"
 )
 
 func TestDuty_EveryTypeOfSite(t *testing.T) {
@@ -77,25 +77,12 @@ func TestDuty_NothingIsMadeTwice(t *testing.T) {
 	})
 }
 
-// changedAt is a store that changes right after it was read for the first time.
-type changedAt struct {
-	state.Store
-	once   sync.Once
-	change func()
-}
-
-func (s *changedAt) Snapshot() *state.Snapshot {
-	before := s.Store.Snapshot()
-	s.once.Do(s.change)
-	return before
-}
-
 // A site that is added while the duty begins gets its pair, and not only when something else changes.
 func TestDuty_NothingIsMissedAsItBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
 		added := func() { put(t, g.store, plain("a.test")) }
-		g.remake(func(o *DutyOptions) { o.Store = &changedAt{Store: g.store, change: added} })
+		g.remake(func(o *DutyOptions) { o.Store = &storetest.Changing{Store: g.store, Change: added} })
 		g.run(func() { pass(5 * time.Second) })
 		if g.made.Load() != 1 {
 			t.Error("nothing was made")

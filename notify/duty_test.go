@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"statiko/state"
+	"statiko/state/storetest"
 )
 
 func pass(d time.Duration) {
@@ -45,24 +46,11 @@ func TestDuty_DeliversEachOnceTheOldestFirst(t *testing.T) {
 	})
 }
 
-// changedAt is a store that changes right after it was read for the first time.
-type changedAt struct {
-	state.Store
-	once   sync.Once
-	change func()
-}
-
-func (s *changedAt) Snapshot() *state.Snapshot {
-	before := s.Store.Snapshot()
-	s.once.Do(s.change)
-	return before
-}
-
 // What is recorded while the duty begins is delivered, and not only when something else changes.
 func TestDuty_NothingIsMissedAsItBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := newMemStore(t), &receiver{}
-		g := begin(t, Options{Store: &changedAt{Store: s, change: func() { record(t, s, event("e")) }}, Sender: r})
+		g := begin(t, Options{Store: &storetest.Changing{Store: s, Change: func() { record(t, s, event("e")) }}, Sender: r})
 		defer g.end()
 		pass(time.Second)
 		if r.count("e") != 1 {
