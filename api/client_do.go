@@ -161,11 +161,11 @@ func (c *Client) decode(k *call, resp *http.Response, out any) error {
 	if out == nil {
 		// Read to the end, so that the connection can be used again.
 		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody))
-		return c.broken(err)
+		return c.broken(k.method, err)
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxJSONBody))
 	if err != nil {
-		return c.broken(err)
+		return c.broken(k.method, err)
 	}
 	if err := json.Unmarshal(b, out); err != nil {
 		return &Error{Status: resp.StatusCode, Code: CodeInternal,
@@ -174,12 +174,13 @@ func (c *Client) decode(k *call, resp *http.Response, out any) error {
 	return nil
 }
 
-// broken wraps an error of reading an answer.
-func (c *Client) broken(err error) error {
+// broken wraps an error of reading an answer. A change whose answer was cut off may well have been made.
+func (c *Client) broken(method string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &TransportError{Address: c.base.Host, Err: fmt.Errorf("read the answer: %w", err)}
+	changes := method != http.MethodGet && method != http.MethodHead
+	return &TransportError{Address: c.base.Host, Unknown: changes, Err: fmt.Errorf("read the answer: %w", err)}
 }
 
 // readError makes the error of an answer that is not accepted. Nodes of the earlier program and proxies answer with

@@ -28,7 +28,7 @@ type onlyReader struct {
 func (r onlyReader) Read(b []byte) (int, error) {
 	n, err := r.r.Read(b)
 	if err != nil && err != io.EOF {
-		err = r.c.broken(err)
+		err = r.c.broken(http.MethodGet, err)
 	}
 	return n, err
 }
