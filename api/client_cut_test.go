@@ -15,6 +15,7 @@ func TestClient_AnswerCutOffIsOfUnknownOutcome(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
 		_, _ = w.Write([]byte(`{"domain":`))
+		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	})
 	if _, err := c.CreateSite(context.Background(), SiteCreate{Domain: "a.example"}); !errors.Is(err, state.ErrUnknown) {
