@@ -13,11 +13,7 @@ func DiskFaults() []Fault {
 	return []Fault{
 		{"a node's disk is full", false, func(s *Scene) func() { return s.diskFull(s.anyNode()) }},
 		{"a node's disk is full and the node is restarted", false, func(s *Scene) func() {
-			// A node with nginx needs some space at its start, to write nginx's configuration anew.
 			n := s.anyNode()
-			for n.HasNginx() {
-				n = s.anyNode()
-			}
 			mend := s.diskFull(n)
 			s.killed(n)()
 			return mend

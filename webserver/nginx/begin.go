@@ -3,10 +3,12 @@ package nginx
 import (
 	"context"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // begin waits until nginx may be started. It returns soon after ctx ends.
-func (s *Server) begin(ctx context.Context) {
+func (s *Server) begin(ctx context.Context, m *managed) {
 	if s.opt.Complete != nil {
 		timer := time.NewTimer(s.opt.Timeouts.Begin)
 		defer timer.Stop()
@@ -20,5 +22,13 @@ func (s *Server) begin(ctx context.Context) {
 	// A change that is under way gets its configuration into place first.
 	s.applying.Lock()
 	defer s.applying.Unlock()
+	if s.inForce == "" && s.told(time.Now()) {
+		if err := s.push(ctx, "", nil); err != nil {
+			s.log.Error("nginx cannot be given a configuration without sites; it is tried again", zap.Error(err))
+		}
+	}
+	if s.inForce == "" {
+		s.startWith(ctx, m)
+	}
 	s.begun = true
 }

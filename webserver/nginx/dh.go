@@ -37,7 +37,7 @@ func (s *Server) takeDH() (changed bool, err error) {
 		return false, errors.New("there are no DH parameters")
 	}
 	sum := sha256.Sum256([]byte(text))
-	path := filepath.Join(s.paths.dir, "dh-"+hex.EncodeToString(sum[:10])+".pem")
+	path := s.dhFile(hex.EncodeToString(sum[:10]))
 	if err := s.writeOnce(path, []byte(text)); err != nil {
 		return false, err
 	}
@@ -50,3 +50,5 @@ func (s *Server) takeDH() (changed bool, err error) {
 	s.dh = path
 	return true, nil
 }
+
+func (s *Server) dhFile(digest string) string { return filepath.Join(s.paths.dir, "dh-"+digest+".pem") }

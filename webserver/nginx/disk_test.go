@@ -13,10 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nginx is killed while the disk is full: it starts again, and what a killed node left of it is found.
-func TestFault_KilledOnAFullDisk(t *testing.T) {
-	t.Parallel()
-	dir := folder(t)
+// smallDisk gives a folder for nginx a disk of its own.
+func smallDisk(t testing.TB, dir string) {
+	t.Helper()
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		t.Fatal(err)
 	}
@@ -27,14 +26,18 @@ func TestFault_KilledOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	s := start(t, Options{Dir: dir})
-	apply(t, s, page(t, "a.test", "I am a"))
-	f, err := os.Create(filepath.Join(dir, "ballast"))
+}
+
+// fill leaves no space on the disk of a folder until the returned function is called: what others give free is taken
+// at once.
+func fill(t testing.TB, dir string) (free func()) {
+	t.Helper()
+	path := filepath.Join(dir, "ballast")
+	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	fill := func() {
+	take := func() {
 		err := error(nil)
 		for block := make([]byte, 4096); err == nil; {
 			_, err = f.Write(block)
@@ -43,17 +46,33 @@ func TestFault_KilledOnAFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	fill()
-	// What nginx gives free as it ends is taken by others.
-	ctx, stop := context.WithCancel(t.Context())
-	var others sync.WaitGroup
-	others.Go(func() {
+	take()
+	ctx, stop := context.WithCancel(context.Background())
+	var taker sync.WaitGroup
+	taker.Go(func() {
 		for tick := time.NewTicker(time.Millisecond); ctx.Err() == nil; <-tick.C {
-			fill()
+			take()
 		}
 	})
-	defer others.Wait()
-	defer stop()
+	free = sync.OnceFunc(func() {
+		stop()
+		taker.Wait()
+		if err := errors.Join(f.Close(), os.Remove(path)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(free)
+	return free
+}
+
+// nginx is killed while the disk is full: it starts again, and what a killed node left of it is found.
+func TestFault_KilledOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	smallDisk(t, dir)
+	s := start(t, Options{Dir: dir})
+	apply(t, s, page(t, "a.test", "I am a"))
+	fill(t, dir)
 	first := masterOf(t, s)
 	EndLeftover(s.paths.dir)
 	for _, p := range processes() {

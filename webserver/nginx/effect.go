@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -76,13 +77,14 @@ func (s *Server) takeEffect(ctx context.Context, sni string, leaf []byte) error 
 
 // putBack has the last configuration used again that nginx was seen to use.
 func (s *Server) putBack(ctx context.Context) error {
-	if s.inForce == "" {
+	last := cmp.Or(s.inForce, s.kept)
+	if last == "" {
 		return nil // there is none
 	}
 	s.log.Warn("the last configuration of nginx is put back")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Timeouts.Command)
 	defer cancel()
-	if err := s.eng.install(ctx, s.inForce); err != nil {
+	if err := s.eng.install(ctx, last); err != nil {
 		return fmt.Errorf("put the last configuration back: %w", err)
 	}
 	if err := s.eng.reload(ctx); err != nil {

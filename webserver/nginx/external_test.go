@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -167,6 +168,27 @@ func TestW29_W42_ExternalNginx(t *testing.T) {
 		}
 		return err
 	})
+}
+
+func TestExternal_SitesStayUntilItIsKnownThatThereAreNone(t *testing.T) {
+	t.Parallel()
+	opt := foreign(t)
+	pair := newRSAPair(t, "node.test")
+	certificate, err := tls.X509KeyPair(pair.CertificatePEM, pair.KeyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.NodeCertificate = func() *tls.Certificate { return &certificate }
+	s, stop := runExternal(t, opt)
+	apply(t, s, page(t, "a.test", "I am a"))
+	stop()
+	known := make(chan struct{})
+	opt.Complete = known
+	s, _ = runExternal(t, opt)
+	s.refresh(t.Context(), time.Now().Add(-time.Hour)) // however long it takes to hear of them
+	wantBody(t, s, "a.test", "/", "I am a")
+	close(known)
+	awaitGone(t, s, "a.test")
 }
 
 // Commands that hang are killed with all that they started.

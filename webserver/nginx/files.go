@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"statiko/webserver/builtin"
@@ -20,6 +22,8 @@ type paths struct {
 	conf, next string
 	// store has the parts of configurations, which never change.
 	store string
+	// check has the pair by which nginx is asked which configuration it uses.
+	check string
 	// pairs has certificates with their keys, one file each, named by a hash of both.
 	pairs string
 	// roots has a folder for each class with a link for each site, to its bundle.
@@ -34,7 +38,7 @@ type paths struct {
 func newPaths(dir string) paths {
 	in := func(name ...string) string { return filepath.Join(append([]string{dir}, name...)...) }
 	return paths{
-		dir: dir, conf: in("nginx.conf"), next: in("next.conf"), store: in("store"), pairs: in("pairs"), roots: in("roots"),
+		dir: dir, conf: in("nginx.conf"), next: in("next.conf"), check: in("check.pem"), store: in("store"), pairs: in("pairs"), roots: in("roots"),
 		welcome: in("welcome"), pid: in("run", "nginx.pid"), socket: in("run", "node.sock"), temp: in("temp"),
 	}
 }
@@ -101,19 +105,25 @@ func (s *Server) makeFolders() error {
 		if !info.IsDir() {
 			return fmt.Errorf("%s is not a folder", dir)
 		}
-		if err := os.Chmod(dir, 0o750); err != nil {
+		if err := s.open(dir); err != nil {
 			return err
-		}
-		if s.owner.gid >= 0 {
-			if err := os.Chown(dir, -1, s.owner.gid); err != nil {
-				return err
-			}
 		}
 	}
 	if !lost {
 		return nil
 	}
 	return s.refill()
+}
+
+// open lets the workers look into a folder.
+func (s *Server) open(dir string) error {
+	if err := os.Chmod(dir, 0o750); err != nil {
+		return err
+	}
+	if s.owner.gid < 0 {
+		return nil
+	}
+	return os.Chown(dir, -1, s.owner.gid)
 }
 
 // refill writes again all that sites need.
@@ -142,7 +152,7 @@ func (s *Server) writePages() error {
 		return err
 	}
 	for name, content := range pages.Welcome {
-		if err := s.write(filepath.Join(s.paths.welcome, "files", name), content); err != nil {
+		if err := s.writeOnce(filepath.Join(s.paths.welcome, "files", name), content); err != nil {
 			return err
 		}
 	}
@@ -150,7 +160,7 @@ func (s *Server) writePages() error {
 }
 
 // write puts a file in its place whole, readable by this user and the workers. Nothing is synced to disk: after a crash
-// of the machine everything is written again.
+// of the machine writeOnce finds what is torn.
 func (s *Server) write(path string, content []byte) error {
 	tmp := path + ".tmp"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
@@ -173,12 +183,25 @@ func (s *Server) write(path string, content []byte) error {
 	return nil
 }
 
-// writeOnce writes a file whose name says what is in it.
+// writeOnce is write for a file that may be there already, which then needs no space.
 func (s *Server) writeOnce(path string, content []byte) error {
-	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == int64(len(content)) {
+	if s.holds(path, content) {
 		return nil
 	}
 	return s.write(path, content)
+}
+
+// holds tells whether a file is as write would leave it.
+func (s *Server) holds(path string, content []byte) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode() != 0o640 || info.Size() != int64(len(content)) {
+		return false
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && s.owner.gid >= 0 && int(stat.Gid) != s.owner.gid {
+		return false
+	}
+	old, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(old, content)
 }
 
 func removeFile(path string) error {
@@ -203,10 +226,8 @@ func (s *Server) link(target, path string) error {
 		if err := os.Mkdir(dir, 0o750); err != nil {
 			return err
 		}
-		if s.owner.gid >= 0 {
-			if err := os.Chown(dir, -1, s.owner.gid); err != nil {
-				return err
-			}
+		if err := s.open(dir); err != nil {
+			return err
 		}
 		err = os.Symlink(target, tmp)
 	}
@@ -232,13 +253,15 @@ func (s *Server) sweep(now time.Time) {
 	kept := s.trash[:0]
 	for _, t := range s.trash {
 		switch {
-		case s.model.needs(s.paths, t.path):
+		case s.needs(t.path):
 		case now.Sub(t.when) < keepTrash:
 			kept = append(kept, t)
 		default:
 			// What cannot be removed is in nobody's way.
 			_ = os.Remove(t.path)
-			_ = os.Remove(filepath.Dir(t.path)) // the folder of a class, if this was its last link
+			if dir := filepath.Dir(t.path); filepath.Dir(dir) == s.paths.roots {
+				_ = os.Remove(dir) // the folder of a class, if this was its last link
+			}
 		}
 	}
 	s.trash = kept

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -148,7 +147,12 @@ func (m *managed) try(ctx context.Context, text string) error {
 	if err := s.write(s.paths.next, []byte(text)); err != nil {
 		return err
 	}
-	_, err := run(ctx, s.opt.Timeouts.Command, m.command(s.paths.next, "-t", "-q"), "nginx -t")
+	return m.test(ctx, s.paths.next)
+}
+
+// test has nginx test a file.
+func (m *managed) test(ctx context.Context, conf string) error {
+	_, err := run(ctx, m.s.opt.Timeouts.Command, m.command(conf, "-t", "-q"), "nginx -t")
 	return refusal(err)
 }
 
@@ -165,6 +169,9 @@ func refusal(err error) error {
 }
 
 func (m *managed) install(ctx context.Context, text string) error {
+	if m.s.holds(m.s.paths.conf, []byte(text)) {
+		return m.test(ctx, m.s.paths.conf)
+	}
 	if err := m.try(ctx, text); err != nil {
 		return err
 	}
@@ -218,11 +225,11 @@ func (m *managed) fault() string {
 func (m *managed) supervise(ctx context.Context) {
 	const first, longest, healthy = 100 * time.Millisecond, 10 * time.Second, 30 * time.Second
 	pause := first
-	m.s.begin(ctx)
+	m.s.begin(ctx, m)
 	for ctx.Err() == nil {
 		began := time.Now()
 		if pause > first {
-			m.s.repair()
+			m.s.repair(ctx, m)
 		}
 		err := m.once(ctx)
 		if ctx.Err() != nil {
@@ -356,23 +363,6 @@ func (m *managed) hanging(now time.Time, seen map[int]time.Time) []int {
 		}
 	}
 	return long
-}
-
-// cleanFolder removes what an earlier process left.
-func (m *managed) cleanFolder() error {
-	p := m.s.paths
-	for _, dir := range []string{p.store, p.roots, p.pairs, p.temp} {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // trimComplaint takes the time and the process out of a line of nginx's log.

@@ -115,11 +115,18 @@ type Server struct {
 	model    *model
 	dh       string // the file of the DH parameters in use
 	nodePair string
-	// inForce is the text of the configuration that nginx was seen to use; "" if none was.
-	inForce    string
+	// inForce is the text of the configuration that nginx was seen to use, of those that this process made; "" if none
+	// was.
+	inForce string
+	// kept is the configuration that an earlier process left and that is in its place still; "" if there is none. It
+	// may be that nginx was started with it, which resumed tells.
+	kept       string
+	resumed    bool
 	revision   uint64
 	lastReload time.Time
 	trash      []trashed
+	// stored are the files in paths.store.
+	stored map[string]bool
 
 	// wantDH has DH parameters to take up; nil if there are none.
 	wantDH atomic.Pointer[string]
@@ -148,7 +155,7 @@ var (
 func New(opt Options) (*Server, error) {
 	opt.defaults()
 	s := &Server{
-		opt: opt, log: opt.Log, paths: newPaths(opt.Dir), model: newModel(),
+		opt: opt, log: opt.Log, paths: newPaths(opt.Dir), model: newModel(), stored: map[string]bool{},
 		look: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), prepared: make(chan struct{}),
 	}
 	if err := checkDir(opt.Dir); err != nil {
@@ -167,7 +174,7 @@ func New(opt Options) (*Server, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if s.prober, err = newProber(); err != nil {
+	if s.prober, err = newProber(s.paths.check); err != nil {
 		return nil, err
 	}
 	if opt.Managed {

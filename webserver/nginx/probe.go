@@ -6,10 +6,13 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -25,7 +28,12 @@ type prober struct {
 	pair webserver.Pair
 }
 
-func newProber() (prober, error) {
+// newProber takes up the pair that an earlier process left at path, so that a configuration of then can be asked too. It
+// makes a new one if there is none.
+func newProber(path string) (prober, error) {
+	if p, ok := leftProber(path); ok {
+		return p, nil
+	}
 	b := make([]byte, 12)
 	if _, err := rand.Read(b); err != nil {
 		return prober{}, err
@@ -38,6 +46,28 @@ func newProber() (prober, error) {
 	p.pair = webserver.Pair{CertificatePEM: certPEM, KeyPEM: keyPEM}
 	return p, nil
 }
+
+func leftProber(path string) (p prober, ok bool) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return p, false
+	}
+	pair, err := tls.X509KeyPair(b, b)
+	if err != nil || len(pair.Leaf.DNSNames) != 1 || !checkHost.MatchString(pair.Leaf.DNSNames[0]) {
+		return p, false
+	}
+	certificate, rest := pem.Decode(b)
+	key, _ := pem.Decode(rest)
+	if certificate == nil || key == nil {
+		return p, false
+	}
+	p.host = pair.Leaf.DNSNames[0]
+	p.pair = webserver.Pair{CertificatePEM: pem.EncodeToMemory(certificate), KeyPEM: pem.EncodeToMemory(key)}
+	return p, true
+}
+
+// checkHost is what the name of a prober looks like.
+var checkHost = regexp.MustCompile(`^check-[0-9a-f]{24}\.statiko\.invalid$`)
 
 // answer is what a probe found.
 type probed struct {

@@ -6,7 +6,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -130,6 +132,7 @@ func (s *Server) render() (string, error) {
 		d.HashSize *= 2
 	}
 	write := func(name string, content []byte) error {
+		s.stored[name] = true
 		return s.writeOnce(filepath.Join(s.paths.store, name), content)
 	}
 	var err error
@@ -140,8 +143,8 @@ func (s *Server) render() (string, error) {
 		return names
 	}
 	d.Names, d.Pairs, d.Classes = files(s.model.names), files(s.model.pairs), files(s.model.small)
-	for _, u := range s.model.classes {
-		if u.large != nil {
+	for _, id := range slices.Sorted(maps.Keys(s.model.classes)) {
+		if u := s.model.classes[id]; u.large != nil {
 			d.Large = append(d.Large, largeData{
 				Before: u.class.before, Head: s.head(u.class), Body: u.class.body, Names: files(u.large),
 			})
@@ -162,7 +165,8 @@ func (s *Server) nextRevision() string { return strconv.FormatUint(s.revision+1,
 
 // pending tells whether there is something besides sites that nginx does not use yet. s.applying is held.
 func (s *Server) pending() bool {
-	if err := s.writeOnce(s.pairFile(s.fixed.CheckPair), joinPair(s.prober.pair)); err != nil {
+	check := joinPair(s.prober.pair)
+	if err := errors.Join(s.writeOnce(s.pairFile(s.fixed.CheckPair), check), s.writeOnce(s.paths.check, check)); err != nil {
 		s.log.Error("the pair for checks cannot be written for nginx", zap.Error(err))
 	}
 	dh, err := s.takeDH()
@@ -249,8 +253,7 @@ func (s *Server) push(ctx context.Context, sni string, leaf []byte) error {
 	}
 	if s.opt.Managed && !s.begun {
 		// It is what nginx starts with, and connections wait for that.
-		s.revision++
-		s.inForce = text
+		s.took(text)
 		return nil
 	}
 	err = s.breathe(ctx)
@@ -260,7 +263,7 @@ func (s *Server) push(ctx context.Context, sni string, leaf []byte) error {
 	if err != nil {
 		return errors.Join(err, s.putBack(ctx))
 	}
-	s.revision++
-	s.inForce, s.lastReload = text, time.Now()
+	s.took(text)
+	s.lastReload = time.Now()
 	return nil
 }

@@ -80,27 +80,17 @@ func (s *Server) prepareRun(ctx context.Context) (net.Listener, error) {
 	if err := s.makeFolders(); err != nil {
 		return nil, fmt.Errorf("the folder for nginx: %w", err)
 	}
-	m, isManaged := s.eng.(*managed)
-	if isManaged && len(s.model.sites) == 0 {
-		if err := m.cleanFolder(); err != nil {
-			return nil, fmt.Errorf("the folder for nginx: %w", err)
-		}
+	if err := s.adopt(); err != nil {
+		return nil, fmt.Errorf("the folder for nginx: %w", err)
 	}
 	if err := s.writePages(); err != nil {
 		return nil, fmt.Errorf("the folder for nginx: %w", err)
 	}
 	s.pending()
-	if isManaged {
-		text, err := s.render()
-		if err != nil {
-			return nil, err
+	if s.opt.Managed {
+		if s.keep(); s.kept == "" {
+			s.blank()
 		}
-		// nginx's own test of it would say the same as its start, which is tried again and again.
-		if err := s.write(s.paths.conf, []byte(text)); err != nil {
-			return nil, err
-		}
-		s.inForce = text
-		s.revision++
 	}
 	if err := removeFile(s.paths.socket); err != nil {
 		return nil, err
@@ -129,12 +119,16 @@ func (s *Server) prepareRun(ctx context.Context) (net.Listener, error) {
 
 // repair writes the configuration in force again, with all that it needs, before a nginx that ended is started: somebody
 // may have changed it. It does nothing while a change is under way.
-func (s *Server) repair() {
+func (s *Server) repair(ctx context.Context, m *managed) {
 	if !s.applying.TryLock() {
 		return
 	}
 	defer s.applying.Unlock()
 	err := s.makeFolders()
+	if err == nil && s.inForce == "" {
+		s.startWith(ctx, m)
+		return
+	}
 	if err == nil {
 		err = s.refill()
 	}
@@ -142,7 +136,7 @@ func (s *Server) repair() {
 		_, err = s.render() // for its parts
 	}
 	if err == nil {
-		err = s.write(s.paths.conf, []byte(s.inForce))
+		err = s.writeOnce(s.paths.conf, []byte(s.inForce))
 	}
 	if err != nil {
 		s.log.Error("the configuration of nginx cannot be written again", zap.Error(err))
@@ -185,8 +179,8 @@ func (s *Server) follow(ctx context.Context) {
 	}
 }
 
-// refresh pushes new DH parameters or a new certificate of the node, and the first configuration of an external nginx if
-// there was nothing to apply.
+// refresh pushes new DH parameters or a new certificate of the node, and the first configuration if there was nothing to
+// apply.
 func (s *Server) refresh(ctx context.Context, began time.Time) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -195,7 +189,7 @@ func (s *Server) refresh(ctx context.Context, began time.Time) {
 		return
 	}
 	s.sweep(time.Now())
-	if s.inForce == "" && time.Since(began) < time.Minute || !s.Status().Running {
+	if s.inForce == "" && !s.told(began) || !s.Status().Running {
 		return
 	}
 	if dh, node := s.dh, s.nodePair; s.pending() || s.inForce == "" {
@@ -203,6 +197,19 @@ func (s *Server) refresh(ctx context.Context, began time.Time) {
 			s.dh, s.nodePair = dh, node
 			s.log.Error("nginx cannot be given what changed; it is tried again", zap.Error(err))
 		}
+	}
+}
+
+// told tells whether all sites that there are were applied, so that there is none if none was.
+func (s *Server) told(began time.Time) bool {
+	if s.opt.Complete == nil {
+		return time.Since(began) > time.Minute
+	}
+	select {
+	case <-s.opt.Complete:
+		return true
+	default:
+		return false
 	}
 }
 

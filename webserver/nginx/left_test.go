@@ -1,0 +1,313 @@
+package nginx
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"statiko/webserver"
+)
+
+// succession is processes of a node, one after the other, with the same folder, addresses and certificate.
+type succession struct {
+	t           testing.TB
+	dir         string
+	http, https string
+	certificate tls.Certificate
+	stop        func()
+}
+
+func newSuccession(t testing.TB) *succession {
+	t.Helper()
+	pair := newRSAPair(t, "node.test")
+	certificate, err := tls.X509KeyPair(pair.CertificatePEM, pair.KeyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &succession{t: t, dir: folder(t), http: freeAddress(t), https: freeAddress(t), certificate: certificate, stop: func() {}}
+}
+
+// next ends the process of before and starts another one.
+func (p *succession) next(opt Options) *Server {
+	p.t.Helper()
+	p.stop()
+	opt.Dir, opt.NodeCertificate = p.dir, func() *tls.Certificate { return &p.certificate }
+	opt.HTTP, opt.HTTPS = []net.Listener{listen(p.t, p.http)}, []net.Listener{listen(p.t, p.https)}
+	s, stop := launchUntil(p.t, complete(p.t, opt))
+	p.stop = stop
+	return s
+}
+
+// untold is an option of a process that is not told that it knows all sites, and starts nginx soon all the same.
+func untold() Options {
+	return Options{Complete: make(chan struct{}), Timeouts: Timeouts{Begin: 50 * time.Millisecond, Watch: 20 * time.Millisecond}}
+}
+
+func told() Options {
+	c := make(chan struct{})
+	close(c)
+	return Options{Complete: c, Timeouts: Timeouts{Watch: 20 * time.Millisecond}}
+}
+
+func awaitServing(t testing.TB, s *Server) {
+	t.Helper()
+	eventually(t, func() error {
+		if st := s.Status(); !st.Running {
+			return fmt.Errorf("not running: %w", st.Err)
+		}
+		return nil
+	})
+}
+
+// many are sites with a class of their own each, so that a configuration has all its kinds of files.
+func many(t testing.TB) []*webserver.Site {
+	sites := []*webserver.Site{page(t, "a.test", "I am a"), page(t, "b.test", "I am b")}
+	for _, name := range []string{"c.test", "d.test"} {
+		sites = append(sites, stage(t, newSite(t, name), map[string]string{
+			"index.html": "I am " + name[:1], "_statiko.yaml": "rules:\n  - exact: /" + name + "\n    options:\n      deny: true\n",
+		}))
+	}
+	return sites
+}
+
+func TestLeft_AStartThatChangesNothingNeedsNoSpace(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	smallDisk(t, p.dir)
+	sites := many(t)
+	s := p.next(Options{Complete: make(chan struct{})})
+	for _, site := range sites { // one by one, so that the revision is not that of a first configuration
+		apply(t, s, site)
+	}
+	p.stop()
+	free := fill(t, p.dir)
+	known := make(chan struct{})
+	s = p.next(Options{Complete: known})
+	apply(t, s, sites...)
+	close(known)
+	awaitServing(t, s)
+	for _, site := range sites {
+		wantBody(t, s, site.Domain, "/", "I am "+site.Domain[:1])
+	}
+	// What changes needs some, and says so; all else goes on.
+	late := page(t, "e.test", "I am e")
+	if _, err := tryApply(t, s, late); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("a site more on a full disk: %v", err)
+	}
+	wantBody(t, s, "a.test", "/", "I am a")
+	free()
+	apply(t, s, late)
+	wantBody(t, s, "e.test", "/", "I am e")
+}
+
+func TestLeft_WithoutSpaceForWhatChangedAllIsServedAsBefore(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	smallDisk(t, p.dir)
+	sites := many(t)
+	apply(t, p.next(Options{Complete: make(chan struct{})}), sites...)
+	p.stop()
+	free := fill(t, p.dir)
+	s := p.next(untold())
+	next := append(slices.Clone(sites[1:]), page(t, "e.test", "I am e")) // a.test is removed
+	if _, err := tryApply(t, s, next...); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("other sites on a full disk: %v", err)
+	}
+	awaitServing(t, s)
+	wantBody(t, s, "a.test", "/", "I am a")
+	wantBody(t, s, "d.test", "/", "I am d")
+	// It stays so however often it is tried, and if nginx ends meanwhile.
+	EndLeftover(s.paths.dir)
+	if _, err := tryApply(t, s, next...); err == nil {
+		t.Error("other sites on a full disk are taken")
+	}
+	wantBody(t, s, "a.test", "/", "I am a")
+	awaitServing(t, s)
+	free()
+	apply(t, s, next...)
+	wantBody(t, s, "e.test", "/", "I am e")
+	if status, _, err := get(s, "a.test", "/"); err != nil || status != 404 {
+		t.Errorf("a site that was removed while the node was down: %d %v", status, err)
+	}
+}
+
+// What was served before the start is no more once it is known that there are no sites.
+func TestLeft_NoSitesAnyMore(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	apply(t, p.next(Options{}), many(t)...)
+	s := p.next(told())
+	awaitServing(t, s)
+	if status, _, err := get(s, "a.test", "/"); err != nil || status != 404 {
+		t.Errorf("a site that was removed while the node was down: %d %v", status, err)
+	}
+	// And of a node that hears of it late.
+	apply(t, s, many(t)...)
+	late := make(chan struct{})
+	opt := untold()
+	opt.Complete = late
+	s = p.next(opt)
+	awaitServing(t, s)
+	wantBody(t, s, "a.test", "/", "I am a")
+	close(late)
+	awaitGone(t, s, "a.test")
+}
+
+// awaitGone waits until nginx knows no such site.
+func awaitGone(t testing.TB, s *Server, domain string) {
+	t.Helper()
+	eventually(t, func() error {
+		if status, _, err := get(s, domain, "/"); err != nil || status != 404 {
+			return errors.Join(fmt.Errorf("https://%s answers %d", domain, status), err)
+		}
+		return nil
+	})
+}
+
+// A crash of the machine, or somebody, may leave anything.
+func TestLeft_DamageIsFoundAndWrittenAnew(t *testing.T) {
+	t.Parallel()
+	for what, damage := range map[string]func(p paths) error{
+		"the configuration is cut off": func(p paths) error { return os.Truncate(p.conf, 500) },
+		"the configuration is cut off in the middle": func(p paths) error {
+			info, err := os.Stat(p.conf)
+			return errors.Join(err, os.Truncate(p.conf, info.Size()-100))
+		},
+		"files have zeros in the place of what was in them": func(p paths) error {
+			for _, dir := range []string{p.store, p.pairs} {
+				all, err := filepath.Glob(filepath.Join(dir, "*"))
+				if err != nil || len(all) == 0 {
+					return fmt.Errorf("files in %s: %v %w", dir, all, err)
+				}
+				for _, path := range all {
+					info, err := os.Stat(path)
+					if err == nil {
+						err = os.WriteFile(path, make([]byte, info.Size()), 0o640)
+					}
+					if err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+		"the pair for checks is another": func(p paths) error { return os.WriteFile(p.check, []byte("-"), 0o640) },
+		"files are gone":                 func(p paths) error { return os.RemoveAll(p.store) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			for _, opt := range []func() Options{told, untold} {
+				p := newSuccession(t)
+				sites := many(t)
+				s := p.next(Options{})
+				apply(t, s, sites...)
+				p.stop()
+				if err := damage(s.paths); err != nil {
+					t.Fatal(err)
+				}
+				s = p.next(opt())
+				awaitServing(t, s) // with no sites, or as before: never not at all
+				apply(t, s, sites...)
+				for _, site := range sites {
+					wantBody(t, s, site.Domain, "/", "I am "+site.Domain[:1])
+				}
+			}
+		})
+	}
+}
+
+// A configuration for other addresses is none to start with.
+func TestLeft_OtherAddresses(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	sites := many(t)
+	apply(t, p.next(Options{}), sites...)
+	p.https = freeAddress(t)
+	s := p.next(untold())
+	awaitServing(t, s)
+	if status, _, err := get(s, "a.test", "/"); err != nil || status != 404 {
+		t.Errorf("before any site is known: %d %v", status, err)
+	}
+	apply(t, s, sites...)
+	wantBody(t, s, "a.test", "/", "I am a")
+}
+
+// However often sites change, and whoever was here before, there are no more files than the sites of now need.
+func TestLeft_FilesThatNothingNeedsAreRemoved(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	sites := many(t)
+	s := p.next(Options{})
+	apply(t, s, sites...)
+	want := filesOf(t, s)
+	for i := range 5 {
+		more := page(t, fmt.Sprintf("more%d.test", i), "more")
+		apply(t, s, more)
+		if _, err := s.Apply(t.Context(), []webserver.Change{{Domain: more.Domain}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := filesOf(t, s); !slices.Equal(got, want) {
+		t.Errorf("files after sites came and went:\n%s\nbefore:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	apply(t, s, page(t, "more.test", "more"))
+	s = p.next(Options{})
+	apply(t, s, sites...)
+	if got := filesOf(t, s); !slices.Equal(got, want) {
+		t.Errorf("files of the next process:\n%s\nof the first one:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	wantBody(t, s, "d.test", "/", "I am d")
+}
+
+// filesOf returns the files of a server once what was discarded is old enough to be removed.
+func filesOf(t testing.TB, s *Server) []string {
+	t.Helper()
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.sweep(time.Now().Add(2 * keepTrash))
+	var found []string
+	for _, pattern := range []string{"store/*", "pairs/*", "roots/*", "roots/*/*", "dh-*"} {
+		all, err := filepath.Glob(filepath.Join(s.paths.dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, all...)
+	}
+	return found
+}
+
+// launchUntil is launchOnly with a function that ends the server before the test is over.
+func launchUntil(t testing.TB, opt Options) (*Server, func()) {
+	t.Helper()
+	s, err := New(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	var once bool
+	stop := func() {
+		if once {
+			return
+		}
+		once = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return s, stop
+}
