@@ -252,8 +252,8 @@ func (l *Library) Ready(app *state.App) (*Staged, bool) {
 // different times: of these the earliest counts, as the folder is one.
 func (l *Library) modified(app *state.App) time.Time {
 	earliest := app.Uploaded
-	for other := range l.Store.Snapshot().Apps() {
-		if other.SHA256 == app.SHA256 && other.Uploaded.Before(earliest) {
+	for other := range l.Store.Snapshot().AppsOf(app.SHA256) {
+		if other.Uploaded.Before(earliest) {
 			earliest = other.Uploaded
 		}
 	}

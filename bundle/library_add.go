@@ -290,16 +290,15 @@ func (l *Library) hold(app *state.App) (release func()) {
 	l.flight.Lock()
 	defer l.flight.Unlock()
 	l.inFlight[app.SHA256]++
-	newest := l.newest
-	for other := range l.Store.Snapshot().Apps() {
-		if other.SHA256 == app.SHA256 {
-			app.Uploaded = other.Uploaded
-		}
-		if other.Uploaded.After(newest) {
-			newest = other.Uploaded
-		}
+	snapshot := l.Store.Snapshot()
+	for other := range snapshot.AppsOf(app.SHA256) {
+		app.Uploaded = other.Uploaded
 	}
 	if app.Uploaded.IsZero() {
+		newest := l.newest
+		if t := snapshot.NewestUpload(); t.After(newest) {
+			newest = t
+		}
 		app.Uploaded = l.Now().UTC().Truncate(time.Second)
 		if !app.Uploaded.After(newest) {
 			app.Uploaded = newest.Add(time.Second)

@@ -8,7 +8,7 @@ type Builder struct {
 	s Snapshot
 	// copied tells which maps are no longer shared with the snapshot that the Builder started from.
 	copied      [len(kinds)]bool
-	usersCopied bool
+	indexCopied bool
 	changed     map[int64][]Key
 }
 
@@ -25,12 +25,10 @@ func (b *Builder) Put(o Object, revision int64) {
 		return
 	}
 	old, existed := m.Set(k.Name, entry{o, revision})
-	if k.Kind == KindSite {
-		if existed {
-			b.unuse(old.object.(*Site))
-		}
-		b.use(o.(*Site))
+	if existed {
+		b.unlist(old.object)
 	}
+	b.list(o)
 	b.note(k, revision)
 }
 
@@ -41,8 +39,8 @@ func (b *Builder) Delete(k Key, revision int64) {
 		return
 	}
 	old, existed := m.Delete(k.Name)
-	if existed && k.Kind == KindSite {
-		b.unuse(old.object.(*Site))
+	if existed {
+		b.unlist(old.object)
 	}
 	b.note(k, revision)
 }
@@ -82,23 +80,23 @@ func (b *Builder) writable(kind Kind) *btree.Map[string, entry] {
 	return b.s.objects[r]
 }
 
-func (b *Builder) writableUsers() *btree.Map[string, struct{}] {
-	if !b.usersCopied {
-		b.s.users = b.s.users.Copy()
-		b.usersCopied = true
+func (b *Builder) writableIndex() *btree.Map[string, struct{}] {
+	if !b.indexCopied {
+		b.s.index = b.s.index.Copy()
+		b.indexCopied = true
 	}
-	return b.s.users
+	return b.s.index
 }
 
-func (b *Builder) use(s *Site) {
-	for _, k := range s.uses() {
-		b.writableUsers().Set(k.String()+"\x00"+s.Domain, struct{}{})
+func (b *Builder) list(o Object) {
+	for entry := range listed(o) {
+		b.writableIndex().Set(entry, struct{}{})
 	}
 }
 
-func (b *Builder) unuse(s *Site) {
-	for _, k := range s.uses() {
-		b.writableUsers().Delete(k.String() + "\x00" + s.Domain)
+func (b *Builder) unlist(o Object) {
+	for entry := range listed(o) {
+		b.writableIndex().Delete(entry)
 	}
 }
 

@@ -25,8 +25,8 @@ type Snapshot struct {
 	head     Head
 	revision int64
 	objects  [len(kinds)]*btree.Map[string, entry]
-	// users has "kind/name\x00domain" for every object that a site uses.
-	users *btree.Map[string, struct{}]
+	// index is what objects are found by besides their names, see listed.
+	index *btree.Map[string, struct{}]
 	// changes has the keys of each of the newest revisions, complete from changesFrom on.
 	changes     *btree.Map[int64, []Key]
 	changesFrom int64
@@ -47,7 +47,7 @@ func NewSnapshot(head Head, revision int64) *Snapshot {
 	for i := range s.objects {
 		s.objects[i] = &btree.Map[string, entry]{}
 	}
-	s.users = &btree.Map[string, struct{}]{}
+	s.index = &btree.Map[string, struct{}]{}
 	s.changes = &btree.Map[int64, []Key]{}
 	return s
 }
@@ -143,17 +143,6 @@ func (s *Snapshot) DHParams() (*DHParams, bool) { return get[*DHParams](s, Key{K
 
 // Quarantine yields the objects that are kept without being served.
 func (s *Snapshot) Quarantine() iter.Seq[*Quarantined] { return all[*Quarantined](s, KindQuarantine) }
-
-// Users yields the domains of the sites that use the bundle or the secret with the key.
-func (s *Snapshot) Users(k Key) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		prefix := k.String() + "\x00"
-		s.users.Ascend(prefix, func(key string, _ struct{}) bool {
-			domain, ok := strings.CutPrefix(key, prefix)
-			return ok && yield(domain)
-		})
-	}
-}
 
 // ChangedSince returns the keys of all objects changed after the revision, some perhaps more than once, and true;
 // or false if that is too long ago to be known, or the whole was replaced since, so that everything must be looked
