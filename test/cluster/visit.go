@@ -9,19 +9,24 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
 
 // Visitor asks a node for pages as a browser would that resolves every name to it. It trusts every certificate: the
 // tests look at them themselves. Ports other than 80 and 443 are taken as they are.
-type Visitor struct{ HTTP *http.Client }
+type Visitor struct {
+	HTTP *http.Client
+	// again tells that a request which was not sent is made once more.
+	again bool
+}
 
 // NewVisitor returns a visitor of the node. Close it when done.
 func NewVisitor(n *Node) *Visitor {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	to := map[string]string{"80": n.Address(n.HTTPPort), "443": n.Address(n.HTTPSPort)}
-	return &Visitor{&http.Client{
+	return &Visitor{again: n.HasNginx(), HTTP: &http.Client{
 		Timeout: 30 * time.Second,
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
@@ -61,6 +66,9 @@ type Page struct {
 // Get asks for a URL, such as "https://docs.example.org/". Ports are the node's.
 func (v *Visitor) Get(url string) (*Page, error) {
 	resp, err := v.HTTP.Get(url)
+	if err != nil && v.again && strings.Contains(err.Error(), unsent) {
+		resp, err = v.HTTP.Get(url)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +79,10 @@ func (v *Visitor) Get(url string) (*Page, error) {
 	}
 	return &Page{resp.StatusCode, resp.ProtoMajor, resp.Header, body}, nil
 }
+
+// unsent is what net/http says of a new connection that was closed before the first request was sent on it: nginx does so to
+// those of HTTP/2 when its workers change. Browsers take another connection then; net/http does so for used ones only.
+const unsent = "http2: client conn could not be established"
 
 // MustGet asks for a URL that must answer with this status.
 func (v *Visitor) MustGet(t testing.TB, status int, url string) *Page {
