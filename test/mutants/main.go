@@ -1,6 +1,6 @@
 // Command mutants shows that the tests find bugs: it puts one deliberate bug after the other into a copy of the tree and
 // runs the test that must turn red. A bug that survives means that a test is missing, and fails the program. The bugs stand in
-// a table; start at mutants.go.
+// tables; start at mutants.go.
 package main
 
 import (
