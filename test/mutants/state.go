@@ -188,4 +188,10 @@ var stateMutants = []mutant{
 		edits: []edit{{"etcdstore/sweep.go", `			if left {`, `			if left && next < 0 {`}},
 		pkg:   "etcdstore", run: "TestSweepDuty_ComesBackForARestoreWhoseWriterIsGone",
 	},
+	{
+		name: "a client takes a change whose answer is cut off for not made",
+		edits: []edit{{"api/client_do.go", `	changes := method != http.MethodGet && method != http.MethodHead
+	return &TransportError{Address: c.base.Host, Unknown: changes, Err:`, `	return &TransportError{Address: c.base.Host, Err:`}},
+		pkg: "api", run: "TestClient_AnswerCutOffIsOfUnknownOutcome",
+	},
 }
