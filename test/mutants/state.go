@@ -143,7 +143,7 @@ var stateMutants = []mutant{
 		edits: []edit{{"state/update.go", `			d.writes = nil
 		}`, `			return 0, refusal
 		}`}},
-		pkg: "test/chaos", run: "TestChaos_OperatorsRestoreAtOnce", env: chaos,
+		pkg: "filestore", run: "TestStore_KeepsTheContract",
 	},
 	{
 		name:  "the index of names is not written",
