@@ -59,7 +59,7 @@ var stateMutants = []mutant{
 	if revision, made`, `		return revision, nil
 	}
 	if revision, made`}},
-		pkg: "etcdstore", run: "TestStore_KeepsTheContractOnABrokenServer",
+		pkg: "etcdstore", run: "TestStore_KeepsTheContract$",
 	},
 	{
 		name: "a watch is resumed at the compact revision",
