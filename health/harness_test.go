@@ -47,13 +47,15 @@ type world struct {
 	pairs   map[string]*tls.Certificate
 	// visits counts the requests by the host that they asked for.
 	visits map[string]int
+	// offered are the key agreements of the last visit, by the host.
+	offered map[string][]tls.CurveID
 }
 
 func newWorld(t testing.TB, change func(*Options)) *world {
 	t.Helper()
 	w := &world{
 		t: t, applied: map[string]reconcile.Applied{}, answers: map[string]http.HandlerFunc{},
-		pairs: map[string]*tls.Certificate{}, visits: map[string]int{},
+		pairs: map[string]*tls.Certificate{}, visits: map[string]int{}, offered: map[string][]tls.CurveID{},
 	}
 	var err error
 	w.keyring, err = secret.NewKeyring(testKey)
@@ -177,7 +179,7 @@ func (w *world) answer(rw http.ResponseWriter, r *http.Request) {
 }
 
 func (w *world) certificate(hello *tls.ClientHelloInfo) (pair *tls.Certificate, err error) {
-	w.set(func() { pair = w.pairs[hello.ServerName] })
+	w.set(func() { pair, w.offered[hello.ServerName] = w.pairs[hello.ServerName], hello.SupportedCurves })
 	if pair == nil {
 		err = errors.New("no certificate")
 	}

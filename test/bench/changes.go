@@ -62,7 +62,7 @@ func (b *bench) measureChanges(ctx context.Context, all []*scaled) error {
 				}
 			}
 		}
-		b.add(changeRow(c.what, all, took))
+		b.add(changeRow(c.what, b.size.counts, took))
 	}
 	return nil
 }
@@ -70,12 +70,12 @@ func (b *bench) measureChanges(ctx context.Context, all []*scaled) error {
 // changeRounds is how often each node has its turn.
 const changeRounds = 10
 
-func changeRow(what string, all []*scaled, took turns) row {
-	few, many := 0, len(all)-1
-	r := row{Part: "d", What: fmt.Sprintf("%s, p50, %d sites", what, all[many].sites), Unit: "ms", Ours: took.percentile(many, 50)}.
-		against(fmt.Sprintf("%d sites", all[few].sites), took.percentile(few, 50))
+func changeRow(what string, counts []int, took turns) row {
+	few, many := 0, len(counts)-1
+	r := row{Part: "d", What: fmt.Sprintf("%s, p50, %d sites", what, counts[many]), Unit: "ms", Ours: took.percentile(many, 50)}.
+		against(fmt.Sprintf("%d sites", counts[few]), took.percentile(few, 50))
 	r.Ratio = median(ratios(took.p50(many), took.p50(few)))
-	r.Growth = growth(countsOf(all), "ms", func(k int) float64 { return took.percentile(k, 50) }) +
+	r.Growth = growth(counts, "ms", func(k int) float64 { return took.percentile(k, 50) }) +
 		fmt.Sprintf("; p99 %s ms", number(took.percentile(many, 99)))
 	return r
 }

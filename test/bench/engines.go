@@ -60,7 +60,7 @@ func measureEngines(ctx context.Context, b *bench) error {
 				engine, count, r.first, r.more, r.before>>20, r.most>>20, r.handshakes, r.requests)
 			runs = append(runs, r)
 		}
-		b.add(engineRows(runs, load.name)...)
+		b.add(engineRows(b.size.engines, runs, load.name)...)
 	}
 	return nil
 }
@@ -276,12 +276,8 @@ func handshakes(ctx context.Context, address string, sites []site, span time.Dur
 }
 
 // engineRows are the rows of one web server, by the numbers of sites.
-func engineRows(runs []*engineRun, load string) []row {
+func engineRows(counts []int, runs []*engineRun, load string) []row {
 	many := runs[len(runs)-1]
-	var counts []int
-	for _, r := range runs {
-		counts = append(counts, r.sites)
-	}
 	of := func(what, unit string, f func(*engineRun) float64) row {
 		return row{Part: enginesPart, What: fmt.Sprintf("%s, %d sites: %s", many.engine, many.sites, what), Unit: unit, Ours: f(many),
 			Growth: growth(counts, unit, func(i int) float64 { return f(runs[i]) })}

@@ -39,7 +39,7 @@ func measureScale(ctx context.Context, b *bench) (err error) {
 		all = append(all, s)
 	}
 	if b.wants("b") {
-		b.add(startRows(all)...)
+		b.add(startRows(b.size.counts, all)...)
 	}
 	if b.wants("d") {
 		return b.measureChanges(ctx, all)

@@ -11,13 +11,13 @@ const (
 	megabyte      = 1e6
 )
 
-// startRows are the rows about starts, memory and one site more.
-func startRows(all []*scaled) []row {
+// startRows are the rows about starts, memory and one site more, by the numbers of sites.
+func startRows(counts []int, all []*scaled) []row {
 	few, many := all[0], all[len(all)-1]
 	beside := func(what, unit string, f func(*scaled) float64) row {
 		r := row{Part: "b", What: fmt.Sprintf("%s, %d sites", what, many.sites), Unit: unit, Ours: f(many)}.
 			against(fmt.Sprintf("%d sites", few.sites), f(few))
-		r.Growth = growth(countsOf(all), unit, func(i int) float64 { return f(all[i]) })
+		r.Growth = growth(counts, unit, func(i int) float64 { return f(all[i]) })
 		return r
 	}
 	// linear is for what grows with each site.
@@ -52,15 +52,6 @@ func startRows(all []*scaled) []row {
 		linear("memory when settled (VmRSS)", "MB", func(s *scaled) float64 { return float64(s.settled) / megabyte }),
 		one(50), one(99),
 	}
-}
-
-// countsOf returns the numbers of sites.
-func countsOf(all []*scaled) []int {
-	var counts []int
-	for _, s := range all {
-		counts = append(counts, s.sites)
-	}
-	return counts
 }
 
 // thousandth names a unit's thousandth.

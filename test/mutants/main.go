@@ -1,6 +1,6 @@
 // Command mutants shows that the tests find bugs: it puts one deliberate bug after the other into a copy of the tree and
 // runs the test that must turn red. A bug that survives means that a test is missing, and fails the program. The bugs stand in
-// a table; start at mutants.go.
+// tables; start at mutants.go.
 package main
 
 import (
@@ -123,6 +123,8 @@ func (m mutant) judge(ctx context.Context, folder string, check bool) (string, e
 	out, err := m.test(ctx, folder)
 	failed := regexp.MustCompile(`(?m)^--- FAIL: (\S+)`).FindSubmatch(out)
 	switch {
+	case err == nil && !bytes.Contains(out, []byte("\n--- PASS: ")):
+		return "", fmt.Errorf("its test did not run here:\n%s", out)
 	case err == nil:
 		return "", fmt.Errorf("go test -run '%s' ./%s is green", m.run, m.pkg)
 	case failed != nil:
@@ -151,7 +153,7 @@ func (m mutant) test(ctx context.Context, folder string) ([]byte, error) {
 	if len(m.env) > 0 {
 		timeout = "5m"
 	}
-	c := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout="+timeout, "-run="+m.run, "./"+m.pkg)
+	c := exec.CommandContext(ctx, "go", "test", "-v", "-count=1", "-timeout="+timeout, "-run="+m.run, "./"+m.pkg)
 	c.Dir = folder
 	c.Env = append(os.Environ(), m.env...)
 	return c.CombinedOutput()
