@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 
+	"statiko/state"
 	"statiko/webserver"
 	"statiko/webserver/nginx"
 )
@@ -20,6 +21,7 @@ func (n *Node) openNginx() (webserver.Server, error) {
 			Start: c.Nginx.Commands.Start, Reload: c.Nginx.Commands.Restart, Status: c.Nginx.Commands.Status, Test: c.Nginx.Commands.Test,
 		},
 		NodeHandler: n.publicHandler(), NodeCertificate: n.certificate.get, Complete: n.complete,
+		Empty:           func() bool { return n.store.Snapshot().Len(state.KindSite) == 0 },
 		PublicHTTPSPort: c.Web.PublicHTTPSPort, ManifestFile: c.ManifestFile, AllowProxy: c.Manifest.AllowProxy,
 		Log: n.log.Named("nginx"),
 	}

@@ -167,7 +167,7 @@ func TestNginx_FaultsAreInTheStatus(t *testing.T) {
 	n.ok(os.WriteFile(conf, []byte("nonsense;"), 0o600))
 	n.ok(syscall.Kill(-pid(), syscall.SIGKILL))
 	n.eventually(func() error {
-		if n.logs.FilterMessage("nginx ended").Len() == 0 {
+		if n.logs.FilterMessage("nginx does not run").Len() == 0 {
 			return errors.New("nobody noticed")
 		}
 		return n.serves("a.test", "plain")

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -23,9 +24,12 @@ func TestChaos_Random(t *testing.T) {
 	seed := Seed(t)
 	c := cluster.New(t, cluster.Options{Bin: built(t), Nodes: 3, Links: true, Etcd: etcdtest.Options{Members: 3}})
 	faults := Faults()
+	took := Time(t, 90*time.Second)
 	if cluster.HaveDisks(t) {
+		// Archives stay for a day, and what is unpacked until the node has lived for some minutes.
+		size := fmt.Sprintf("%dm", 64+int(took.Minutes()*10))
 		for _, n := range c.Nodes {
-			n.UseDisk(t, "64m")
+			n.UseDisk(t, size)
 		}
 		faults = append(faults, DiskFaults()...)
 	}
@@ -36,5 +40,5 @@ func TestChaos_Random(t *testing.T) {
 	c.Start(t)
 	load := Usual()
 	load.Deployers, load.Between = 3, 300*time.Millisecond
-	NewScene(t, c, seed, &allScenes).Random(load, faults, Time(t, 90*time.Second))
+	NewScene(t, c, seed, &allScenes).Random(load, faults, took)
 }

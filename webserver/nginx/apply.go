@@ -23,6 +23,10 @@ func (s *Server) Apply(ctx context.Context, changes []webserver.Change) (map[str
 	}
 	s.applying.Lock()
 	defer s.applying.Unlock()
+	if s.undo != nil {
+		s.undo()
+		s.undo = nil
+	}
 	refused := map[string]error{}
 	for {
 		restore := s.inner.Checkpoint()
@@ -32,6 +36,10 @@ func (s *Server) Apply(ctx context.Context, changes []webserver.Change) (map[str
 			return nil, err
 		}
 		faulty, err := s.apply(ctx, without(rest, failed))
+		if err != nil && s.inForce == "" {
+			s.undo = restore // what nginx passes on of the sites of before is answered meanwhile
+			return nil, err
+		}
 		if err != nil {
 			restore()
 			return nil, err
@@ -155,18 +163,19 @@ func (s *Server) apply(ctx context.Context, changes []webserver.Change) (faulty 
 	if s.model.changes != before || s.inForce == "" || pending {
 		if faulty, err = s.pushSteps(ctx, steps); err != nil || len(faulty) > 0 {
 			s.unput(steps)
-			s.dh, s.nodePair = dh, node
+			s.unpend(dh, node)
+			s.discardNew(steps)
 			return faulty, err
 		}
 	} else if st := s.Status(); !st.Running && (s.begun || !s.opt.Managed) {
 		s.unput(steps)
 		return nil, st.Err
 	}
+	s.discardOld(steps)
 	if err := s.switchLinks(steps); err != nil {
 		// The configuration is in force already, but for these bundles. The next try finds only links to change.
 		return nil, fmt.Errorf("link to a bundle: %w", err)
 	}
-	s.discardOld(steps)
 	s.sweep(time.Now())
 	return nil, nil
 }
@@ -229,6 +238,16 @@ func (s *Server) discardOld(steps []step) {
 		}
 		if st.new == nil || st.new.pair != st.old.pair {
 			s.discard(s.pairFile(st.old.pair))
+		}
+	}
+}
+
+// discardNew notes what steps that failed leave behind.
+func (s *Server) discardNew(steps []step) {
+	for _, st := range steps {
+		if st.new != nil {
+			s.discard(s.linkOf(st.domain, st.new.class))
+			s.discard(s.pairFile(st.new.pair))
 		}
 	}
 }

@@ -22,13 +22,18 @@ func (s *Server) begin(ctx context.Context, m *managed) {
 	// A change that is under way gets its configuration into place first.
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	if s.inForce == "" && s.told(time.Now()) {
+	if ctx.Err() != nil {
+		return
+	}
+	if s.inForce == "" && s.none(time.Now()) {
 		if err := s.push(ctx, "", nil); err != nil {
 			s.log.Error("nginx cannot be given a configuration without sites; it is tried again", zap.Error(err))
 		}
 	}
 	if s.inForce == "" {
-		s.startWith(ctx, m)
+		if err := s.resume(ctx, m); err != nil {
+			s.log.Error("nginx has no configuration yet; it is tried again", zap.Error(err))
+		}
 	}
 	s.begun = true
 }

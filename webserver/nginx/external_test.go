@@ -191,6 +191,35 @@ func TestExternal_SitesStayUntilItIsKnownThatThereAreNone(t *testing.T) {
 	awaitGone(t, s, "a.test")
 }
 
+// What workers say that an earlier process of the node started counts for nothing, and what it left is put back.
+func TestExternal_AReloadThatDoesNothingIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	opt := foreign(t)
+	s, stop := runExternal(t, opt)
+	a := page(t, "a.test", "I am a")
+	apply(t, s, a)
+	conf := s.eng.(*external).conf
+	before, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	reload := opt.Commands.Reload
+	opt.Commands.Reload, opt.Timeouts.Reload = "true", 500*time.Millisecond
+	s, stop = runExternal(t, opt)
+	if _, err := tryApply(t, s, a, page(t, "b.test", "I am b")); err == nil {
+		t.Error("a reload that does nothing is believed")
+	}
+	if after, err := os.ReadFile(conf); err != nil || string(after) != string(before) {
+		t.Errorf("the configuration is not that of before: %v", err)
+	}
+	stop()
+	opt.Commands.Reload, opt.Timeouts.Reload = reload, 0
+	s, _ = runExternal(t, opt)
+	apply(t, s, a, page(t, "b.test", "I am b"))
+	wantBody(t, s, "b.test", "/", "I am b")
+}
+
 // Commands that hang are killed with all that they started.
 func TestW29_CommandsThatHangAreKilled(t *testing.T) {
 	t.Parallel()

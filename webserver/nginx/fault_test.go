@@ -67,6 +67,25 @@ func TestFault_NginxKilled(t *testing.T) {
 	wantBody(t, s, "b.test", "/", "I am b")
 }
 
+// Somebody removes what nginx needs besides its configuration, and nginx ends: all is written again.
+func TestFault_FilesAreGoneAndNginxEnds(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	apply(t, s, page(t, "a.test", "I am a"))
+	since := s.Status().Since
+	if err := errors.Join(os.Remove(s.dh), os.RemoveAll(s.paths.pairs)); err != nil {
+		t.Fatal(err)
+	}
+	EndLeftover(s.paths.dir)
+	eventually(t, func() error {
+		if st := s.Status(); !st.Running || !st.Since.After(since) {
+			return fmt.Errorf("status %+v", st)
+		}
+		return nil
+	})
+	wantBody(t, s, "a.test", "/", "I am a")
+}
+
 // While nginx is away connections wait, as the listeners stay open; none is refused.
 func TestFault_ConnectionsWaitWhileNginxIsStarted(t *testing.T) {
 	t.Parallel()

@@ -197,7 +197,7 @@ func (s *Server) holds(path string, content []byte) bool {
 	if err != nil || info.Mode() != 0o640 || info.Size() != int64(len(content)) {
 		return false
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && s.owner.gid >= 0 && int(stat.Gid) != s.owner.gid {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && (int(stat.Uid) != os.Geteuid() || s.owner.gid >= 0 && int(stat.Gid) != s.owner.gid) {
 		return false
 	}
 	old, err := os.ReadFile(path)
@@ -246,7 +246,13 @@ type trashed struct {
 // keepTrash is for how long such files stay: requests that old workers are about to begin are over by then.
 const keepTrash = 2 * time.Minute
 
-func (s *Server) discard(path string) { s.trash = append(s.trash, trashed{path, time.Now()}) }
+// discard has a file removed that is not needed, in a while. As long as no configuration of this process is in its place,
+// nothing is: that of an earlier one may need it, and discardLeftovers finds it afterwards.
+func (s *Server) discard(path string) {
+	if s.inForce != "" {
+		s.trash = append(s.trash, trashed{path, time.Now()})
+	}
+}
 
 // sweep removes what was discarded long enough ago and is not needed again. s.applying is held.
 func (s *Server) sweep(now time.Time) {

@@ -2,6 +2,8 @@ package nginx
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -45,10 +47,16 @@ func (s *Server) adopt() error {
 	})
 }
 
-// keep notes the configuration that an earlier process left, if nginx can be started with it for this process: it has
-// the listeners, the user and the node behind it in common with what this process would write. The first configuration
-// of this process has the same revision, so that it is the same text if nothing changed.
+// keep notes the configuration that an earlier process left. That of a managed nginx counts only if nginx can be started
+// with it for this process: it has the listeners, the user and the node behind it in common with what this process would
+// write. The first configuration of this process has the same revision, so that it is the same text if nothing changed.
 func (s *Server) keep() {
+	if x, ok := s.eng.(*external); ok {
+		if b, err := os.ReadFile(x.conf); err == nil {
+			s.kept = string(b)
+		}
+		return
+	}
 	b, err := os.ReadFile(s.paths.conf)
 	if err != nil {
 		return // the first start, most often
@@ -76,50 +84,117 @@ func (s *Server) keep() {
 			return
 		}
 	}
-	s.kept, s.revision = text, revision-1
+	s.kept, s.keptRevision, s.revision = text, revision, revision-1
 }
 
 // revisionMark stands before the revision in the first line of a configuration.
 const revisionMark = " Revision "
 
-// startWith has nginx start with what is there, as no configuration of this process could be put in its place: with
-// that of an earlier process if nginx takes it, and else with one of no sites. s.applying is held.
-func (s *Server) startWith(ctx context.Context, m *managed) {
-	if s.kept != "" {
-		err := m.test(ctx, s.paths.conf)
-		if err == nil {
-			if !s.resumed {
-				s.resumed = true
-				s.revision++
-			}
-			s.log.Warn("nginx serves as before the start of the node until it can be given what changed")
-			return
-		}
-		s.log.Error("nginx does not take the configuration of before the start of the node", zap.Error(err))
-		s.kept = ""
+// ready sees that what nginx is started with is in its place: the configuration in force, else that of an earlier process,
+// else one of no sites. On an error there is none, and nginx must not be started. again tells that nginx ended, so that
+// somebody may have changed what it needs.
+func (s *Server) ready(ctx context.Context, m *managed, again bool) error {
+	if !again && s.startable.Load() {
+		return nil
 	}
-	s.blank()
+	if !s.applying.TryLock() {
+		if s.startable.Load() {
+			return nil
+		}
+		return errors.New("nginx has no configuration yet")
+	}
+	defer s.applying.Unlock()
+	if err := s.makeFolders(); err != nil {
+		return fmt.Errorf("the folder for nginx: %w", err)
+	}
+	if s.inForce == "" {
+		return s.resume(ctx, m)
+	}
+	if err := s.repair(); err != nil {
+		s.log.Error("the configuration of nginx cannot be written again", zap.Error(err))
+	}
+	return nil
 }
 
-// blank puts the first configuration in its place, untested: nginx's own test of it would say the same as its start,
-// which is tried again and again, and so is this, see repair.
-func (s *Server) blank() {
+// resume puts what an earlier process left in the place of the configuration that this process could not put there, or one
+// of no sites if nginx refuses that. s.applying is held.
+func (s *Server) resume(ctx context.Context, m *managed) error {
+	if s.kept == "" {
+		return s.blank()
+	}
+	if err := s.writeOnce(s.paths.conf, []byte(s.kept)); err != nil {
+		return fmt.Errorf("write nginx's configuration: %w", err)
+	}
+	err := m.test(ctx, s.paths.conf)
+	var refusal *configError
+	if errors.As(err, &refusal) {
+		s.log.Error("nginx does not take the configuration of before the start of the node", zap.Error(err))
+		s.kept = ""
+		return s.blank()
+	}
+	if err != nil {
+		s.log.Warn("the configuration of before the start of the node cannot be tested", zap.Error(err))
+	}
+	s.log.Warn("nginx serves as before the start of the node until it can be given what changed")
+	s.resumed = true
+	s.revision = max(s.revision, s.keptRevision)
+	s.startable.Store(true)
+	return nil
+}
+
+// blank puts a configuration of no sites in its place, untested: nginx's own test of it would say the same as its start,
+// which is tried again and again. s.applying is held.
+func (s *Server) blank() error {
+	s.pending()
 	text, err := s.render()
 	if err == nil {
-		s.inForce = text
-		s.revision++
 		err = s.write(s.paths.conf, []byte(text))
 	}
 	if err != nil {
-		s.log.Error("the configuration of nginx cannot be written", zap.Error(err))
+		return fmt.Errorf("write nginx's configuration: %w", err)
 	}
-	s.discardLeftovers()
+	s.took(text)
+	return nil
 }
 
-// took notes that a configuration is in force, and what is needed no more.
+// repair writes the configuration in force again, with all that it needs, before a nginx that ended is started: somebody
+// may have changed it. s.applying is held.
+func (s *Server) repair() error {
+	changed := s.pending()
+	if err := s.refill(); err != nil {
+		return err
+	}
+	text, err := s.render() // with its parts
+	if err != nil {
+		return err
+	}
+	if changed { // nginx does not run, so that nothing must be seen to take effect
+		s.took(text)
+	}
+	return s.writeOnce(s.paths.conf, []byte(s.inForce))
+}
+
+// continues tells whether what the model asks for is what nginx was started with, as an earlier process left it.
+func (s *Server) continues(ctx context.Context) bool {
+	if !s.resumed || s.kept == "" {
+		return false
+	}
+	revision := s.revision
+	defer func() { s.revision = revision }()
+	s.revision = s.keptRevision - 1
+	text, err := s.render()
+	if err != nil || text != s.kept || !s.holds(s.paths.conf, []byte(text)) {
+		return false
+	}
+	got, err := s.prober.ask(ctx, s.eng.address(), s.prober.host)
+	return err == nil && got.revision == s.nextRevision()
+}
+
+// took notes that a configuration is in its place, and what is needed no more.
 func (s *Server) took(text string) {
 	first := s.inForce == ""
 	s.inForce, s.kept = text, ""
+	s.startable.Store(true)
 	s.revision++
 	s.removeParts()
 	if first {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,6 +241,167 @@ func TestLeft_OtherAddresses(t *testing.T) {
 	wantBody(t, s, "a.test", "/", "I am a")
 }
 
+// Without space, and with nothing there that nginx could be started with, it is started as soon as there is some.
+func TestLeft_NothingToStartWith(t *testing.T) {
+	t.Parallel()
+	for what, remove := range map[string]string{"the pair for checks": "check.pem", "the configuration": "nginx.conf", "the DH parameters": "dh-*"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			p := newSuccession(t)
+			smallDisk(t, p.dir)
+			sites := many(t)
+			s := p.next(Options{})
+			apply(t, s, sites...)
+			p.stop()
+			gone, err := filepath.Glob(filepath.Join(p.dir, remove))
+			if err != nil || len(gone) != 1 {
+				t.Fatalf("%s: %v %v", remove, gone, err)
+			}
+			if err := errors.Join(os.Remove(gone[0]), os.Truncate(s.paths.next, 0)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			free := fill(t, p.dir)
+			s = p.next(untold())
+			eventually(t, func() error {
+				if err := s.Status().Err; err == nil || !contains(err, "no space left") {
+					return fmt.Errorf("status %w", err)
+				}
+				return nil
+			})
+			if _, err := tryApply(t, s, sites...); err == nil || !contains(err, "no space left") {
+				t.Errorf("apply: %v", err)
+			}
+			free()
+			apply(t, s, sites...)
+			wantBody(t, s, "a.test", "/", "I am a")
+		})
+	}
+}
+
+// A process that had to start nginx with what was there goes on with that if nothing changed, and without a byte written.
+func TestLeft_NothingChangedAndToldLate(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	smallDisk(t, p.dir)
+	sites := many(t)
+	apply(t, p.next(Options{}), sites...)
+	p.stop()
+	free := fill(t, p.dir)
+	s := p.next(untold())
+	awaitServing(t, s)
+	apply(t, s, sites...)
+	filesOf(t, s) // removes what is not needed
+	wantBody(t, s, "a.test", "/", "I am a")
+	free()
+	apply(t, s, page(t, "e.test", "I am e"))
+	wantBody(t, s, "e.test", "/", "I am e")
+}
+
+// What nginx cannot be asked about in time is not given up.
+func TestLeft_ATestThatDoesNotEndIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	apply(t, p.next(Options{}), many(t)...)
+	opt := untold()
+	opt.Timeouts.Command = time.Nanosecond
+	s := p.next(opt)
+	awaitServing(t, s)
+	filesOf(t, s) // removes what is not needed, which is nothing yet
+	wantBody(t, s, "a.test", "/", "I am a")
+}
+
+// A node that is stopped before it was told of any site leaves all as it was.
+func TestLeft_StoppedAsItBegins(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	s := p.next(Options{})
+	apply(t, s, many(t)...)
+	p.stop()
+	before, err := os.ReadFile(s.paths.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = p.next(Options{Complete: make(chan struct{}), Timeouts: Timeouts{Begin: time.Hour}})
+	<-s.prepared
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	s.applying.Lock()
+	err = s.resume(stopped, s.eng.(*managed))
+	s.applying.Unlock()
+	if err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadFile(s.paths.conf); err != nil || string(after) != string(before) {
+		t.Errorf("the configuration had %d bytes, and has %d: %v", len(before), len(after), err)
+	}
+}
+
+func TestLeft_SomebodyDamagesItWhileItIsInUse(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	apply(t, p.next(Options{}), many(t)...)
+	s := p.next(untold())
+	awaitServing(t, s)
+	if err := os.Truncate(s.paths.conf, 0); err != nil {
+		t.Fatal(err)
+	}
+	since := s.Status().Since
+	EndLeftover(s.paths.dir)
+	eventually(t, func() error {
+		if st := s.Status(); !st.Running || !st.Since.After(since) {
+			return fmt.Errorf("status %+v", st)
+		}
+		return nil
+	})
+	wantBody(t, s, "a.test", "/", "I am a")
+}
+
+// What nginx passes on is answered too while it serves as before.
+func TestLeft_WhatTheNodeAnswers(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	smallDisk(t, p.dir)
+	site := stage(t, newSite(t, "n.test"), map[string]string{
+		"index.html": "I am n", "x": "the node's",
+		// A pattern that is too long for nginx.
+		"_statiko.yaml": "rules: [{match: \"^/(?i:" + strings.Repeat("kkkkkkkkks", 300) + "q)\", options: {deny: true}}]",
+	})
+	apply(t, p.next(Options{}), site)
+	p.stop()
+	free := fill(t, p.dir)
+	s := p.next(untold())
+	awaitServing(t, s)
+	more := page(t, "e.test", "I am e")
+	for range 2 {
+		if _, err := tryApply(t, s, site, more); err == nil {
+			t.Error("another site on a full disk is taken")
+		}
+		wantBody(t, s, "n.test", "/x", "the node's")
+	}
+	// What was given up meanwhile is in nobody's way.
+	free()
+	other := newSite(t, "f.test", "e.test")
+	apply(t, s, site, stage(t, other, map[string]string{"index.html": "I am f"}))
+	wantBody(t, s, "n.test", "/x", "the node's")
+	wantBody(t, s, "f.test", "/", "I am f")
+}
+
+// A node that has sites of which none can be applied, as when it lacks the key to their certificates, is not empty.
+func TestLeft_SitesThatCannotBeApplied(t *testing.T) {
+	t.Parallel()
+	p := newSuccession(t)
+	apply(t, p.next(Options{}), many(t)...)
+	var empty atomic.Bool
+	opt := told()
+	opt.Empty = empty.Load
+	s := p.next(opt)
+	awaitServing(t, s)
+	s.refresh(t.Context(), time.Now().Add(-time.Hour))
+	wantBody(t, s, "a.test", "/", "I am a")
+	empty.Store(true)
+	awaitGone(t, s, "a.test")
+}
+
 // However often sites change, and whoever was here before, there are no more files than the sites of now need.
 func TestLeft_FilesThatNothingNeedsAreRemoved(t *testing.T) {
 	t.Parallel()
@@ -248,6 +410,9 @@ func TestLeft_FilesThatNothingNeedsAreRemoved(t *testing.T) {
 	s := p.next(Options{})
 	apply(t, s, sites...)
 	want := filesOf(t, s)
+	if failed, err := tryApply(t, s, withManifest(page(t, "bad.test", "bad"), tooLarge(t))); err != nil || len(failed) != 1 {
+		t.Errorf("a site that nginx refuses: %v %v", failed, err)
+	}
 	for i := range 5 {
 		more := page(t, fmt.Sprintf("more%d.test", i), "more")
 		apply(t, s, more)

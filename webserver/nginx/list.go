@@ -15,7 +15,7 @@ const shards = 64
 
 // list is lines that stand in files of a configuration, each under a key of its own. A file's name has the hash of its
 // content, so that files never change: a new one takes the place of the old one, and who has the old configuration
-// has the old files.
+// has the old files, until the new one is in its place.
 type list struct {
 	name string // of the files, at their beginning
 	part []shard

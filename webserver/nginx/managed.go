@@ -228,10 +228,10 @@ func (m *managed) supervise(ctx context.Context) {
 	m.s.begin(ctx, m)
 	for ctx.Err() == nil {
 		began := time.Now()
-		if pause > first {
-			m.s.repair(ctx, m)
+		err := m.s.ready(ctx, m, pause > first)
+		if err == nil {
+			err = m.once(ctx)
 		}
-		err := m.once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -239,7 +239,7 @@ func (m *managed) supervise(ctx context.Context) {
 			pause = first
 		}
 		m.s.setStatus(fmt.Errorf("%w; it is started again", err))
-		m.s.log.Error("nginx ended", zap.Error(err), zap.Duration("startedAgainIn", pause))
+		m.s.log.Error("nginx does not run", zap.Error(err), zap.Duration("startedAgainIn", pause))
 		select {
 		case <-ctx.Done():
 			return

@@ -186,22 +186,12 @@ func (u *classUse) text(head func(*class) string) string {
 
 // needs tells whether a file is part of what the model says.
 func (m *model) needs(p paths, path string) bool {
-	dir, name := filepath.Split(path)
-	switch filepath.Clean(dir) {
-	case p.pairs:
+	dir, name := filepath.Dir(path), filepath.Base(path)
+	if dir == p.pairs {
 		return m.users[strings.TrimSuffix(name, pairSuffix)] > 0
-	case p.store:
-		for _, l := range m.lists() {
-			for i := range l.part {
-				if l.part[i].file == name {
-					return true
-				}
-			}
-		}
-		return false
 	}
 	e := m.sites[name]
-	return e != nil && filepath.Base(filepath.Clean(dir)) == e.class.id
+	return e != nil && filepath.Base(dir) == e.class.id
 }
 
 const pairSuffix = ".pem"

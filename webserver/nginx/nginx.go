@@ -46,6 +46,9 @@ type Options struct {
 	// Timeouts.Begin: until then connections wait, so that nobody is told that a site is not there because the node was
 	// started a moment ago. Nil starts it at once.
 	Complete <-chan struct{}
+	// Empty tells whether there are no sites, once Complete is closed: what an earlier process left is served on if there
+	// are some and none could be applied. Nil means that there are none then.
+	Empty func() bool
 
 	// ConfigPath is the folder of nginx's configuration in external mode, of which conf.d/statiko.conf is ours.
 	ConfigPath string
@@ -115,18 +118,26 @@ type Server struct {
 	model    *model
 	dh       string // the file of the DH parameters in use
 	nodePair string
-	// inForce is the text of the configuration that nginx was seen to use, of those that this process made; "" if none
-	// was.
+	// inForce is the text of the configuration of this process that is in its place, and in use if nginx runs; "" if there
+	// is none.
 	inForce string
-	// kept is the configuration that an earlier process left and that is in its place still; "" if there is none. It
-	// may be that nginx was started with it, which resumed tells.
-	kept       string
-	resumed    bool
+	// kept is the configuration that an earlier process left, until one of this process is in its place; "" if there is
+	// none. It has keptRevision. resumed tells that nginx was started with it.
+	kept         string
+	keptRevision uint64
+	resumed      bool
+	// revision is the newest one that nginx may have been given.
 	revision   uint64
 	lastReload time.Time
 	trash      []trashed
 	// stored are the files in paths.store.
 	stored map[string]bool
+
+	// undo takes back what package builtin took of a change that nginx could not be given while it served as before the
+	// start; nil if there is nothing.
+	undo func()
+	// startable tells that there is a configuration in its place with which nginx can be started.
+	startable atomic.Bool
 
 	// wantDH has DH parameters to take up; nil if there are none.
 	wantDH atomic.Pointer[string]
@@ -174,7 +185,7 @@ func New(opt Options) (*Server, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if s.prober, err = newProber(s.paths.check); err != nil {
+	if s.prober, err = newProber(s.paths.check, opt.Managed); err != nil {
 		return nil, err
 	}
 	if opt.Managed {

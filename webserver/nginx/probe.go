@@ -28,11 +28,13 @@ type prober struct {
 	pair webserver.Pair
 }
 
-// newProber takes up the pair that an earlier process left at path, so that a configuration of then can be asked too. It
-// makes a new one if there is none.
-func newProber(path string) (prober, error) {
-	if p, ok := leftProber(path); ok {
-		return p, nil
+// newProber takes up the pair that an earlier process left at path if it may, so that a configuration of then can be asked
+// too. Else it makes a new one, by which a configuration of then cannot be taken for one of now.
+func newProber(path string, left bool) (prober, error) {
+	if left {
+		if p, ok := leftProber(path); ok {
+			return p, nil
+		}
 	}
 	b := make([]byte, 12)
 	if _, err := rand.Read(b); err != nil {

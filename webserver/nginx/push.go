@@ -122,6 +122,11 @@ func (s *Server) listens() string {
 
 // render makes the text of the configuration that the model asks for, and writes its parts.
 func (s *Server) render() (string, error) {
+	if s.dh == "" {
+		if _, err := s.takeDH(); err != nil {
+			return "", fmt.Errorf("the DH parameters for nginx: %w", err)
+		}
+	}
 	d := s.fixed
 	d.Revision, d.NodePair, d.DHParams = s.nextRevision(), s.nodePair, s.dh
 	if d.NodePair == "" {
@@ -166,7 +171,11 @@ func (s *Server) nextRevision() string { return strconv.FormatUint(s.revision+1,
 // pending tells whether there is something besides sites that nginx does not use yet. s.applying is held.
 func (s *Server) pending() bool {
 	check := joinPair(s.prober.pair)
-	if err := errors.Join(s.writeOnce(s.pairFile(s.fixed.CheckPair), check), s.writeOnce(s.paths.check, check)); err != nil {
+	err := s.writeOnce(s.pairFile(s.fixed.CheckPair), check)
+	if s.opt.Managed {
+		err = errors.Join(err, s.writeOnce(s.paths.check, check))
+	}
+	if err != nil {
 		s.log.Error("the pair for checks cannot be written for nginx", zap.Error(err))
 	}
 	dh, err := s.takeDH()
@@ -178,6 +187,17 @@ func (s *Server) pending() bool {
 		s.log.Error("the node's certificate cannot be written for nginx", zap.Error(err))
 	}
 	return dh || node
+}
+
+// unpend goes back to the DH parameters and the node's pair of before a push that failed.
+func (s *Server) unpend(dh, nodePair string) {
+	if s.dh != dh {
+		s.discard(s.dh)
+	}
+	if s.nodePair != nodePair {
+		s.discard(s.pairFile(s.nodePair))
+	}
+	s.dh, s.nodePair = dh, nodePair
 }
 
 // takeNodePair writes the node's own pair, and tells whether it is another than the one in use.
@@ -239,9 +259,15 @@ func (s *Server) push(ctx context.Context, sni string, leaf []byte) error {
 	if s.dh == "" {
 		s.pending()
 	}
-	if s.opt.Managed && s.begun {
+	// What is put in its place is what nginx starts with; connections wait for that.
+	before := s.opt.Managed && (!s.begun || !s.startable.Load())
+	if s.opt.Managed && !before {
 		if err := s.awaitRunning(ctx); err != nil {
 			return err
+		}
+		if s.continues(ctx) {
+			s.took(s.kept)
+			return nil
 		}
 	} // An external one may be down because of what we wrote before; to reload starts it.
 	text, err := s.render()
@@ -251,8 +277,7 @@ func (s *Server) push(ctx context.Context, sni string, leaf []byte) error {
 	if err := s.eng.install(ctx, text); err != nil {
 		return err
 	}
-	if s.opt.Managed && !s.begun {
-		// It is what nginx starts with, and connections wait for that.
+	if before {
 		s.took(text)
 		return nil
 	}
@@ -261,6 +286,7 @@ func (s *Server) push(ctx context.Context, sni string, leaf []byte) error {
 		err = s.takeEffect(ctx, sni, leaf)
 	}
 	if err != nil {
+		s.revision++ // workers may have it
 		return errors.Join(err, s.putBack(ctx))
 	}
 	s.took(text)

@@ -84,12 +84,11 @@ func (s *Server) prepareRun(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("the folder for nginx: %w", err)
 	}
 	if err := s.writePages(); err != nil {
-		return nil, fmt.Errorf("the folder for nginx: %w", err)
+		s.log.Error("the pages of sites without a bundle cannot be written", zap.Error(err))
 	}
-	s.pending()
-	if s.opt.Managed {
-		if s.keep(); s.kept == "" {
-			s.blank()
+	if s.keep(); s.opt.Managed && s.kept == "" {
+		if err := s.blank(); err != nil {
+			s.log.Error("nginx has no configuration yet; it is tried again", zap.Error(err))
 		}
 	}
 	if err := removeFile(s.paths.socket); err != nil {
@@ -115,32 +114,6 @@ func (s *Server) prepareRun(ctx context.Context) (net.Listener, error) {
 		ErrorLog: errorLog,
 	}
 	return l, nil
-}
-
-// repair writes the configuration in force again, with all that it needs, before a nginx that ended is started: somebody
-// may have changed it. It does nothing while a change is under way.
-func (s *Server) repair(ctx context.Context, m *managed) {
-	if !s.applying.TryLock() {
-		return
-	}
-	defer s.applying.Unlock()
-	err := s.makeFolders()
-	if err == nil && s.inForce == "" {
-		s.startWith(ctx, m)
-		return
-	}
-	if err == nil {
-		err = s.refill()
-	}
-	if err == nil {
-		_, err = s.render() // for its parts
-	}
-	if err == nil {
-		err = s.writeOnce(s.paths.conf, []byte(s.inForce))
-	}
-	if err != nil {
-		s.log.Error("the configuration of nginx cannot be written again", zap.Error(err))
-	}
 }
 
 // follow pushes what changes without a call of Apply, and looks after old workers and files.
@@ -189,25 +162,25 @@ func (s *Server) refresh(ctx context.Context, began time.Time) {
 		return
 	}
 	s.sweep(time.Now())
-	if s.inForce == "" && !s.told(began) || !s.Status().Running {
+	if s.inForce == "" && !s.none(began) || !s.Status().Running {
 		return
 	}
 	if dh, node := s.dh, s.nodePair; s.pending() || s.inForce == "" {
 		if err := s.push(ctx, "", nil); err != nil {
-			s.dh, s.nodePair = dh, node
+			s.unpend(dh, node)
 			s.log.Error("nginx cannot be given what changed; it is tried again", zap.Error(err))
 		}
 	}
 }
 
-// told tells whether all sites that there are were applied, so that there is none if none was.
-func (s *Server) told(began time.Time) bool {
+// none tells whether it is known that there are no sites, if none was applied.
+func (s *Server) none(began time.Time) bool {
 	if s.opt.Complete == nil {
 		return time.Since(began) > time.Minute
 	}
 	select {
 	case <-s.opt.Complete:
-		return true
+		return s.opt.Empty == nil || s.opt.Empty()
 	default:
 		return false
 	}
