@@ -133,4 +133,48 @@ var nodeMutants = []mutant{
 		edits: []edit{{"webserver/nginx/managed.go", `	if err := m.s.paths.discardPID(); err != nil {`, `	if err := error(nil); err != nil {`}},
 		pkg:   "webserver/nginx", run: "TestFault_KilledOnAFullDisk",
 	},
+	{
+		name:  "a start writes nginx's configuration anew",
+		edits: []edit{{"webserver/nginx/run.go", `if s.keep(); s.opt.Managed && s.kept == "" {`, `if s.opt.Managed && s.kept == "" {`}},
+		pkg:   "webserver/nginx", run: "TestLeft_NothingChangedAndToldLate",
+	},
+	{
+		name: "nginx's configuration of before is given up when its test takes too long",
+		edits: []edit{{"webserver/nginx/left.go", `	if errors.As(err, &refusal) {
+		s.log.Error(`, `	if errors.As(err, &refusal) || err != nil {
+		s.log.Error(`}},
+		pkg: "webserver/nginx", run: "TestLeft_ATestThatDoesNotEndIsNoRefusal",
+	},
+	{
+		name: "files that an earlier process needed are removed before they are replaced",
+		edits: []edit{{"webserver/nginx/files.go", `	if s.inForce != "" {
+		s.trash`, `	if s.inForce != "" || s.resumed {
+		s.trash`}},
+		pkg: "webserver/nginx", run: "TestLeft_WithoutSpaceForWhatChangedAllIsServedAsBefore",
+	},
+	{
+		name: "parts of nginx's configuration are left lying",
+		edits: []edit{{"webserver/nginx/left.go", `		if !used[name] {
+			delete`, `		if !used[name] && len(used) == 0 {
+			delete`}},
+		pkg: "webserver/nginx", run: "TestLeft_FilesThatNothingNeedsAreRemoved",
+	},
+	{
+		name:  "files of nginx are taken for good by their length",
+		edits: []edit{{"webserver/nginx/files.go", `return err == nil && bytes.Equal(old, content)`, `return err == nil && (len(old) == len(content) || bytes.Equal(old, content))`}},
+		pkg:   "webserver/nginx", run: "TestLeft_DamageIsFoundAndWrittenAnew",
+	},
+	{
+		name:  "an nginx is given no sites because the node knows none yet",
+		edits: []edit{{"webserver/nginx/run.go", `if s.inForce == "" && !s.none(began)`, `if s.inForce == "" && time.Since(began) < time.Minute`}},
+		pkg:   "webserver/nginx", run: "TestExternal_SitesStayUntilItIsKnownThatThereAreNone",
+	},
+	{
+		name: "an nginx is believed what an earlier process of the node gave it",
+		edits: []edit{{"webserver/nginx/nginx.go", `newProber(s.paths.check, opt.Managed)`, `newProber(s.paths.check, true)`},
+			{"webserver/nginx/push.go", `	if s.opt.Managed {
+		err = errors.Join(err, s.writeOnce(s.paths.check, check))
+	}`, `	err = errors.Join(err, s.writeOnce(s.paths.check, check))`}},
+		pkg: "webserver/nginx", run: "TestExternal_AReloadThatDoesNothingIsNotBelieved",
+	},
 }

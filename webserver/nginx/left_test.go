@@ -125,7 +125,12 @@ func TestLeft_WithoutSpaceForWhatChangedAllIsServedAsBefore(t *testing.T) {
 	awaitServing(t, s)
 	wantBody(t, s, "a.test", "/", "I am a")
 	wantBody(t, s, "d.test", "/", "I am d")
-	// It stays so however often it is tried, and if nginx ends meanwhile.
+	// It stays so however long it lasts, how often it is tried, and if nginx ends meanwhile.
+	if _, err := tryApply(t, s, sites[1:]...); err == nil {
+		t.Error("a site less on a full disk is taken")
+	}
+	filesOf(t, s) // removes what is not needed
+	wantBody(t, s, "b.test", "/", "I am b")
 	EndLeftover(s.paths.dir)
 	if _, err := tryApply(t, s, next...); err == nil {
 		t.Error("other sites on a full disk are taken")
