@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -85,6 +86,8 @@ const (
 	maxWait = 600 * time.Second
 	// maxRevisionWait bounds how long a node may lag behind what a caller has seen elsewhere.
 	maxRevisionWait = 10 * time.Second
+	// healthEvery is how often a change that waits for a revision looks whether the store takes changes.
+	healthEvery = 200 * time.Millisecond
 )
 
 // readWait reads ?wait=, in seconds.
@@ -128,7 +131,8 @@ func (s *Server) waiting(c *call, bound time.Duration) (context.Context, context
 	return ctx, func() { stop(); cancel() }
 }
 
-// waitForRevision waits until this node knows what the caller has seen, perhaps from another node.
+// waitForRevision waits until this node knows what the caller has seen, perhaps from another node. A change does not wait
+// while the store takes none.
 func (s *Server) waitForRevision(c *call) error {
 	text := c.r.Header.Get(api.HeaderMinRevision)
 	if text == "" {
@@ -142,11 +146,20 @@ func (s *Server) waitForRevision(c *call) error {
 	ctx, cancel := s.waiting(c, maxRevisionWait)
 	defer cancel()
 	for snap.Revision() < want {
-		next, err := s.Store.Wait(ctx, snap.Revision())
-		if err != nil {
+		if h := s.Store.Health(); !h.Healthy && c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+			// It would be refused after the wait.
+			return fmt.Errorf("%w: %s", state.ErrUnavailable, h.Reason)
+		}
+		step, stop := context.WithTimeout(ctx, healthEvery)
+		next, err := s.Store.Wait(step, snap.Revision())
+		over := step.Err() == nil || ctx.Err() != nil
+		stop()
+		switch {
+		case err == nil:
+			snap = next
+		case over:
 			return api.Errorf(api.CodeNotReady, "this node knows the state up to revision %d, not yet %d", snap.Revision(), want)
 		}
-		snap = next
 	}
 	c.setRevision(snap.Revision())
 	return nil
