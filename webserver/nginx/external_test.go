@@ -75,34 +75,8 @@ func foreign(t testing.TB) Options {
 // runExternal runs a server until the returned function is called.
 func runExternal(t testing.TB, opt Options) (*Server, func()) {
 	t.Helper()
-	s, err := New(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := contextWithCancel(t)
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	stopped := false
-	stop := func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("run: %v", err)
-		}
-		if err := s.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	}
-	t.Cleanup(stop)
-	eventually(t, func() error {
-		if st := s.Status(); !st.Running {
-			return fmt.Errorf("not running: %v", st.Err)
-		}
-		return nil
-	})
+	s, stop := launchUntil(t, opt)
+	awaitServing(t, s)
 	return s, stop
 }
 

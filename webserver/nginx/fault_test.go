@@ -34,6 +34,19 @@ func masterOf(t testing.TB, s *Server) int {
 	return m.cmd.Process.Pid
 }
 
+// restarted waits until nginx serves again that a function ends.
+func restarted(t testing.TB, s *Server, end func()) {
+	t.Helper()
+	since := s.Status().Since
+	end()
+	eventually(t, func() error {
+		if st := s.Status(); !st.Running || !st.Since.After(since) {
+			return fmt.Errorf("status %+v", st)
+		}
+		return nil
+	})
+}
+
 // nginx is killed, with and without its workers: it is started again by itself, with all sites, and nothing of the old
 // one goes on.
 func TestFault_NginxKilled(t *testing.T) {
@@ -46,15 +59,10 @@ func TestFault_NginxKilled(t *testing.T) {
 		if group {
 			target = -pid
 		}
-		since := s.Status().Since
-		if err := syscall.Kill(target, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, func() error {
-			if st := s.Status(); !st.Running || !st.Since.After(since) {
-				return fmt.Errorf("status %+v", st)
+		restarted(t, s, func() {
+			if err := syscall.Kill(target, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
 			}
-			return nil
 		})
 		wantBody(t, s, "a.test", "/", "I am a")
 		for _, p := range processes() {
@@ -72,17 +80,10 @@ func TestFault_FilesAreGoneAndNginxEnds(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{})
 	apply(t, s, page(t, "a.test", "I am a"))
-	since := s.Status().Since
 	if err := errors.Join(os.Remove(s.dh), os.RemoveAll(s.paths.pairs)); err != nil {
 		t.Fatal(err)
 	}
-	EndLeftover(s.paths.dir)
-	eventually(t, func() error {
-		if st := s.Status(); !st.Running || !st.Since.After(since) {
-			return fmt.Errorf("status %+v", st)
-		}
-		return nil
-	})
+	restarted(t, s, func() { EndLeftover(s.paths.dir) })
 	wantBody(t, s, "a.test", "/", "I am a")
 }
 

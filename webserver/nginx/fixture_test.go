@@ -2,7 +2,6 @@ package nginx
 
 import (
 	"bufio"
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -165,11 +164,6 @@ func wantBody(t testing.TB, s *Server, host, path, want string) {
 }
 
 type manifest = *bundle.Manifest
-
-func contextWithCancel(t testing.TB) (context.Context, context.CancelFunc) {
-	t.Helper()
-	return context.WithCancel(context.Background())
-}
 
 func fileExists(path string) bool {
 	_, err := os.Lstat(path)

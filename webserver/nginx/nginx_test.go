@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,17 +92,29 @@ func start(t testing.TB, opt Options) *Server {
 func launch(t testing.TB, opt Options) *Server {
 	t.Helper()
 	s := launchOnly(t, opt)
+	awaitServing(t, s)
+	return s
+}
+
+func awaitServing(t testing.TB, s *Server) {
+	t.Helper()
 	eventually(t, func() error {
 		if st := s.Status(); !st.Running {
-			return fmt.Errorf("not running: %v", st.Err)
+			return fmt.Errorf("not running: %w", st.Err)
 		}
 		return nil
 	})
-	return s
 }
 
 // launchOnly is launch without waiting.
 func launchOnly(t testing.TB, opt Options) *Server {
+	t.Helper()
+	s, _ := launchUntil(t, opt)
+	return s
+}
+
+// launchUntil is launchOnly with a function that ends the server before the test is over.
+func launchUntil(t testing.TB, opt Options) (s *Server, stop func()) {
 	t.Helper()
 	s, err := New(opt)
 	if err != nil {
@@ -110,7 +123,7 @@ func launchOnly(t testing.TB, opt Options) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("run: %v", err)
@@ -119,7 +132,8 @@ func launchOnly(t testing.TB, opt Options) *Server {
 			t.Errorf("close: %v", err)
 		}
 	})
-	return s
+	t.Cleanup(stop)
+	return s, stop
 }
 
 // eventually waits until try succeeds.
