@@ -91,7 +91,7 @@ func lex(text string) ([]directive, error) {
 // only are all directives that a class may have, with what their words must be if nothing of a manifest belongs there.
 func only() map[string]string {
 	return map[string]string{
-		"set": `^\$statiko_root \$realpath_root$`, "if": `^\((\$statiko_gate|\$statiko_unclean|-d .*)\)?`, "rewrite": "", "break": "^$",
+		"set": `^\$statiko_pin \$statiko_pinned$`, "if": `^\((\$statiko_gate|\$statiko_unclean|-d .*)\)?`, "rewrite": "", "break": "^$",
 		"error_page": `^\d{3} //(error|page403|page404)$`, "location": `^(= //(error|node|page403|page404)|/|= /[^\n]*|\^~ /[^\n]*|~ \(\*LIMIT_MATCH=200000\)[^\n]*|@miss\d+)$`,
 		"internal": "^$", "types": "^$", "default_type": "", "add_header": "", "expires": `^\d+s$`, "etag": "^off$",
 		"return": `^(200 \$statiko_page|404|403)$`, "root": `^\$statiko_root$`, "try_files": "", "proxy_pass": `^http://statiko_node\$request_uri$`,
