@@ -132,9 +132,21 @@ func TestW29_W42_ExternalNginx(t *testing.T) {
 	apply(t, s, page(t, "c.test", "I am c"))
 
 	// It is stopped by somebody, and started again.
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(opt.Dir), "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if out, err := exec.Command("/bin/sh", "-c", opt.Commands.Start+" -s stop").CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
+	eventually(t, func() error { // until then it may yet answer
+		for _, p := range processes() {
+			if fmt.Sprint(p.id) == strings.TrimSpace(string(b)) {
+				return fmt.Errorf("process %d goes on", p.id)
+			}
+		}
+		return nil
+	})
 	eventually(t, func() error {
 		_, body, err := get(s, "c.test", "/")
 		if err == nil && body != "I am c" {
