@@ -348,12 +348,9 @@ func TestRestore_OverTheQuotaIsRefusedBeforeTheFirstWrite(t *testing.T) {
 	awaitSites(t, s, "old.test")
 }
 
-func TestStore_OutOfSpaceSaysSoAndRecovers(t *testing.T) {
-	t.Parallel()
-	c := etcdtest.Start(t, etcdtest.Options{Flags: []string{"--quota-backend-bytes=2097152"}})
-	etcd := c.Client(t)
-	s := openOn(t, c.Endpoints(), Options{Prefix: "/q"})
-	mustPut(t, s, site("a.test"))
+// runOutOfSpace fills an etcd of 2 MiB until it takes no changes, which the store knows then.
+func runOutOfSpace(t testing.TB, s *Store, etcd *clientv3.Client) {
+	t.Helper()
 	for i := 0; ; i++ {
 		if _, err := etcd.Put(t.Context(), fmt.Sprintf("fill%d", i%3), strings.Repeat("x", 500<<10)); err != nil {
 			break
@@ -367,12 +364,11 @@ func TestStore_OutOfSpaceSaysSoAndRecovers(t *testing.T) {
 		return nil
 	})
 	awaitReason(t, s, "NOSPACE")
-	awaitSites(t, s, "a.test")
-	// A node that starts now serves, and knows.
-	late := openNow(t, etcdclient.Options{Endpoints: c.Endpoints()}, Options{Prefix: "/q", NodeName: "late"})
-	awaitReason(t, late, "NOSPACE")
-	awaitSites(t, late, "a.test")
-	// What the message says is done.
+}
+
+// giveSpace does what the store says of an etcd that is out of space.
+func giveSpace(t testing.TB, c *etcdtest.Cluster, etcd *clientv3.Client) {
+	t.Helper()
 	compact(t, etcd)
 	if _, err := etcd.Defragment(t.Context(), c.Endpoints()[0]); err != nil {
 		t.Fatal(err)
@@ -380,6 +376,51 @@ func TestStore_OutOfSpaceSaysSoAndRecovers(t *testing.T) {
 	if _, err := etcd.AlarmDisarm(t.Context(), &clientv3.AlarmMember{}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What a restore replaced is removed soon after etcd takes changes again, if it took none when the restore was made.
+func TestSweepDuty_ComesBackWhenEtcdTakesChangesAgain(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{Flags: []string{"--quota-backend-bytes=2097152"}})
+	etcd := c.Client(t)
+	s := openOn(t, c.Endpoints(), Options{Prefix: "/q"})
+	mustPut(t, s, site("before.test"))
+	if _, err := s.Restore(t.Context(), document(t, site("a.test")), 0); err != nil {
+		t.Fatal(err)
+	}
+	fence, end := newTerm(t, etcd, "/q/leader", false)
+	defer end()
+	runOutOfSpace(t, s, etcd)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.SweepDuty(ctx, fence) }()
+	giveSpace(t, c, etcd)
+	eventually(t, 20*time.Second, func() error {
+		if got := generationsIn(t, etcd, "/q"); len(got) != 1 {
+			return fmt.Errorf("the generations are %v", got)
+		}
+		return nil
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStore_OutOfSpaceSaysSoAndRecovers(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{Flags: []string{"--quota-backend-bytes=2097152"}})
+	etcd := c.Client(t)
+	s := openOn(t, c.Endpoints(), Options{Prefix: "/q"})
+	mustPut(t, s, site("a.test"))
+	runOutOfSpace(t, s, etcd)
+	awaitSites(t, s, "a.test")
+	// A node that starts now serves, and knows.
+	late := openNow(t, etcdclient.Options{Endpoints: c.Endpoints()}, Options{Prefix: "/q", NodeName: "late"})
+	awaitReason(t, late, "NOSPACE")
+	awaitSites(t, late, "a.test")
+	// What the message says is done.
+	giveSpace(t, c, etcd)
 	awaitHealthy(t, s)
 	mustPut(t, s, site("b.test"))
 	awaitSites(t, s, "a.test", "b.test")

@@ -21,18 +21,20 @@ const (
 	// sweepAgain is how soon it looks again if a restore that is being written was passed over: its writer may be gone,
 	// and what it wrote takes space.
 	sweepAgain = (stagingTTL + 5) * time.Second
+	// sweepSoon is how soon it looks again if etcd took no changes when it looked.
+	sweepSoon = 3 * time.Second
 )
 
 // SweepDuty removes, while the term lasts, generations that no restore will put in force any more.
 func (s *Store) SweepDuty(ctx context.Context, fence state.Fence) error {
 	for {
-		generation, next := s.Snapshot().Head().Generation, sweepEvery
+		generation, next := s.Snapshot().Head().Generation, sweepSoon
 		if s.Health().Healthy {
 			_, left, err := s.sweep(ctx, fence)
 			if err != nil && ctx.Err() == nil {
 				return err
 			}
-			if left {
+			if next = sweepEvery; left {
 				next = s.sweepAgain
 			}
 		}
