@@ -185,8 +185,13 @@ var stateMutants = []mutant{
 	},
 	{
 		name:  "a dead restore is left lying",
-		edits: []edit{{"etcdstore/sweep.go", `			if left {`, `			if left && next < 0 {`}},
+		edits: []edit{{"etcdstore/sweep.go", `next = sweepEvery; left {`, `next = sweepEvery; left && next < 0 {`}},
 		pkg:   "etcdstore", run: "TestSweepDuty_ComesBackForARestoreWhoseWriterIsGone",
+	},
+	{
+		name:  "what a restore replaced is left lying if etcd took no changes then",
+		edits: []edit{{"etcdstore/sweep.go", `Head().Generation, sweepSoon`, `Head().Generation, sweepEvery`}},
+		pkg:   "etcdstore", run: "TestSweepDuty_ComesBackWhenEtcdTakesChangesAgain",
 	},
 	{
 		name: "a client takes a change whose answer is cut off for not made",
